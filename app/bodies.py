@@ -34,15 +34,15 @@ def json_body(exchange: Exchange) -> JsonObject:
         errors.ServerBusy: no thread is available to wait for the body.
     """
     limit_bytes = exchange.core.settings.body_limit_bytes
-    return read_json(exchange.environ, limit_bytes, exchange.core.wait_slots.upload())
+    return read_json(exchange.environ, limit_bytes, exchange.core.wait_slots.upload_slot())
 
 
-def read_json(environ: WSGIEnvironment, limit_bytes: int, upload: AbstractContextManager[object]) -> JsonObject:
+def read_json(environ: WSGIEnvironment, limit_bytes: int, upload_slot: AbstractContextManager[object]) -> JsonObject:
     """Read the body of a request as a JSON object.
 
     Args:
         limit_bytes: maximum size of the body, before and after decompression.
-        upload: a context manager that is active while the body is read.
+        upload_slot: a context manager that is active while the body is read.
 
     Raises:
         errors.InvalidRequest: the body is not a JSON object, or its content type or encoding is not supported.
@@ -55,7 +55,7 @@ def read_json(environ: WSGIEnvironment, limit_bytes: int, upload: AbstractContex
         raise errors.InvalidRequest(
             f"Content-Encoding '{encoding[:QUOTE_LIMIT]}' is not supported: send plain JSON or gzip."
         )
-    with upload:
+    with upload_slot:
         body_bytes = _read_bytes(environ, limit_bytes)
     return decode_body(_decompress(body_bytes, limit_bytes) if encoding.lower() == "gzip" else body_bytes)
 
@@ -85,7 +85,7 @@ def decode_body(body_bytes: bytes) -> JsonObject:
 
 
 def _depth_error(body_bytes: bytes) -> errors.InvalidRequest:
-    return errors.InvalidRequest("The body is nested too deeply.", param=deep_param(body_bytes, _NESTING_LIMIT))
+    return errors.InvalidRequest("The body is nested too deeply.", param=find_deep_param(body_bytes, _NESTING_LIMIT))
 
 
 def _size_error(limit_bytes: int) -> errors.RequestTooLarge:
@@ -142,7 +142,7 @@ def _nest_body(body: Any) -> Any:
     return body
 
 
-def deep_param(body_bytes: bytes, max_depth: int) -> str | None:
+def find_deep_param(body_bytes: bytes, max_depth: int) -> str | None:
     """Find the first parameter with more than `max_depth` levels of objects and arrays; None if there is none.
 
     The search is not recursive, because a client determines the depth of its body.

@@ -80,7 +80,9 @@ def create_key(
     The key cannot be displayed again.
     """
     with open_checked_core() as core:
-        click.echo(core.keys.create(frozenset().union(*rights), project, also=additional_projects, name=name))
+        click.echo(
+            core.keys.create(frozenset().union(*rights), project, additional_projects=additional_projects, name=name)
+        )
 
 
 @keys.command("list")

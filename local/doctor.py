@@ -147,7 +147,7 @@ def _check_schema_and_workers(database: Database, seen_s: float) -> Iterator[Fin
     yield Finding("schema", f"version {schema_version.HEAD}, as this program requires")
     with database.connection() as connection:
         live_workers = workers_sql.select_live(connection, seen_s)
-        open_circuits = circuits_sql.all_open(connection)
+        open_circuits = circuits_sql.list_open(connection)
         unserved_lanes = lanes_sql.unserved(connection, seen_s)
     if live_workers:
         yield Finding("workers", "; ".join(map(_describe_worker, live_workers)))

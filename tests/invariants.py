@@ -55,8 +55,10 @@ class Figures:
     gaps: int = 0  # logs that are incomplete or do not add up to their document
     leaked_connections: int = 0  # connections to the model server that are still open
     over_budget: int = 0  # responses that were lost more often than allowed, and open attempts of ended responses
-    streams_differ: int = 0  # streams that differ from the event log
-    strangers: int = 0  # responses that are stored but were not accepted, or that were accepted but are not stored
+    differing_streams: int = 0  # streams that differ from the event log
+    mismatched_responses: int = (
+        0  # responses that are stored but were not accepted, or that were accepted but are not stored
+    )
     false_statements: int = 0  # statements to clients that proved wrong
     crashes: int = 0  # processes that ended without a request to stop
     statuses: Counter[str] = field(default_factory=Counter)

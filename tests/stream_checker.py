@@ -187,7 +187,7 @@ class Reader:
 
 
 @contextmanager
-def reading(
+def open_event_stream(
     port: int,
     key: str,
     path: str,

@@ -69,8 +69,8 @@ class Engine:
         """Return the health of this worker. Thread-safe."""
         return self._watchdog.health(
             running=self._supervisor.run_count,
-            tried_at=self._supervisor.last_renewal_at,
-            heard_at=self.consumer_probe.last_message_at,
+            last_renewal_at=self._supervisor.last_renewal_at,
+            last_message_at=self.consumer_probe.last_message_at,
             stalled=self.consumer_probe.is_stalled,
         )
 
@@ -101,7 +101,7 @@ class Engine:
             self._registration_task.cancel()
             await asyncio.wait({self._registration_task})
         try:
-            await asyncio.to_thread(self._core.workers.leave, self._worker_id)
+            await asyncio.to_thread(self._core.workers.unregister, self._worker_id)
         except errors.StoreUnavailable as error:
             logger.warning("cannot mark this worker as leaving", extra={"cause": str(error)})
 

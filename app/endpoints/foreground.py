@@ -46,7 +46,7 @@ def _answer_when_ended(
     wait_slots: WaitSlots, slot: WaitSlot, new_response: CreatedResponse, *, is_stored: bool, is_repeatable: bool
 ) -> Answer:
     try:
-        has_ended = slot.wait(new_response.id, FIRST_BYTE_TIMEOUT_S, follow=True)
+        has_ended = slot.wait(new_response.id, FIRST_BYTE_TIMEOUT_S, keeps_alive=True)
         document = wait_slots.document(new_response.id) if has_ended else None
     except errors.StoreUnavailable:
         has_ended = False
@@ -82,7 +82,7 @@ def _keep_alive_body(
 ) -> Iterator[bytes]:
     try:
         yield b" "
-        while not slot.wait(response_id, KEEP_ALIVE_INTERVAL_S, follow=True):
+        while not slot.wait(response_id, KEEP_ALIVE_INTERVAL_S, keeps_alive=True):
             yield b" "
         while True:
             try:

@@ -23,8 +23,8 @@ _GRACE_S = 15.0
 WORSE = "worse"
 BETTER = "better"
 SAME = ""
-NOT_CONFIRMED = "looked worse, not confirmed"
-UNCONFIRMED = "looks worse, no time to measure again"
+NOT_REPRODUCED = "looked worse, not confirmed"
+NOT_REMEASURED = "looks worse, no time to measure again"
 NOT_JUDGED = "too few rounds"
 
 
@@ -64,7 +64,7 @@ class Outcome:
     @property
     def is_success(self) -> bool:
         """Whether no row is worse or looks worse, and no measurement failed."""
-        return not self.failures and not any(verdict.label in {WORSE, UNCONFIRMED} for verdict in self.verdicts)
+        return not self.failures and not any(verdict.label in {WORSE, NOT_REMEASURED} for verdict in self.verdicts)
 
 
 class Comparison:
@@ -203,5 +203,5 @@ def _judge_row(row: RowComparison, repetition: Samples | None) -> RowVerdict:
     if not row.samples.is_worse:
         return RowVerdict(row, SAME)
     if repetition is None or not _has_enough_rounds(repetition):
-        return RowVerdict(row, UNCONFIRMED)
-    return RowVerdict(row, WORSE if repetition.is_worse else NOT_CONFIRMED, repetition)
+        return RowVerdict(row, NOT_REMEASURED)
+    return RowVerdict(row, WORSE if repetition.is_worse else NOT_REPRODUCED, repetition)

@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import report
-from bench.compare.comparison import BETTER, UNCONFIRMED, WORSE, Outcome, RowVerdict
+from bench.compare.comparison import BETTER, NOT_REMEASURED, WORSE, Outcome, RowVerdict
 from bench.compare.trees import Tree
 from bench.compare.verdict import Samples
 
 PATH = Path(report.PATH).with_name("compare.json")
-_STYLES = {WORSE: "red", UNCONFIRMED: "red", BETTER: "green"}
+_STYLES = {WORSE: "red", NOT_REMEASURED: "red", BETTER: "green"}
 
 
 class TreeFigures(TypedDict):
@@ -123,7 +123,7 @@ def show(base: Tree, head: Tree, outcome: Outcome, console: Console) -> None:
     for heading, lines in lists.items():
         for line in lines:
             console.print(f"{heading}: {line}", markup=False)
-    worse = [verdict.row.name for verdict in outcome.verdicts if verdict.label in {WORSE, UNCONFIRMED}]
+    worse = [verdict.row.name for verdict in outcome.verdicts if verdict.label in {WORSE, NOT_REMEASURED}]
     console.print(f"Worse: {'; '.join(worse)}" if worse else "Nothing is worse.", markup=False)
 
 

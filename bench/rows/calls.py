@@ -47,9 +47,9 @@ def _measure_dispatch_and_claim(run: Run, deployment: Deployment) -> dict[str, f
                 "select count(*) from responses where status = 'queued' and dispatched_at is not null"
             )
             # Responses from earlier rounds are still dispatched and occupy slots.
-            core.workers.stamp("bench", hostname="bench", pid=0, slots=dispatched_count + _DISPATCH_BATCH)
+            core.workers.register("bench", hostname="bench", pid=0, slots=dispatched_count + _DISPATCH_BATCH)
             dispatch_latencies.append(_measure_ms(core.dispatch.dispatch))
-            core.workers.leave("bench")
+            core.workers.unregister("bench")
         dispatched_ids = deployment.sql(
             "select id from responses where status = 'queued' and dispatched_at is not null"
         )

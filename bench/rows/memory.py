@@ -55,9 +55,9 @@ def _measure_messages(run: Run, deployment: Deployment) -> None:
     _delete_all(deployment)
     valkey = _storage_bytes(deployment)[2]
     with deployment.core() as core:
-        core.workers.stamp("bench", hostname="bench", pid=0, slots=_SLOTS)
+        core.workers.register("bench", hostname="bench", pid=0, slots=_SLOTS)
         _submit(deployment, run.sizes.submitted // 2)
-        core.workers.leave("bench")
+        core.workers.unregister("bench")
     messages = deployment.count_pending_messages()
     if not messages:
         raise load.LoadError("No submit was dispatched.")

@@ -58,9 +58,9 @@ def run_submits(
         load.LoadError: a submit failed or was not dispatched.
     """
     with deployment.core() as core:
-        core.workers.stamp("bench", hostname="bench", pid=0, slots=_SLOTS)
+        core.workers.register("bench", hostname="bench", pid=0, slots=_SLOTS)
         submit_slice = run.requests(deployment.port, payloads, connections, deployment.pids, seconds=seconds)
-        core.workers.leave("bench")
+        core.workers.unregister("bench")
     ((accepted_count, dispatched_count),) = deployment.sql(
         "select count(*), count(dispatched_at) from responses where status = 'queued'"
     )

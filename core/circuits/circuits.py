@@ -74,7 +74,7 @@ class Circuits:
         """Return the seconds during which a response must not become the probe again; 0 if it was not the probe."""
         return circuit.remaining_s + self._failed_probe_delay_s if circuit is not None and was_probe else 0.0
 
-    def probe_failed(self, model: str, response_id: str, cause: str, error_code: str | None) -> None:
+    def reopen(self, model: str, response_id: str, cause: str, error_code: str | None) -> None:
         """Reopen a circuit after its probe reached a server but failed."""
         with self._database.transaction() as connection:
             self.open(connection, model, response_id, cause=cause, error_code=error_code, requested_delay_s=0)

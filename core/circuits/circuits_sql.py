@@ -102,7 +102,7 @@ def delete_old(connection: Connection, retention_s: float) -> None:
     )
 
 
-def all_open(connection: Connection) -> list[Circuit]:
+def list_open(connection: Connection) -> list[Circuit]:
     """Return all open and half-open circuits."""
     with connection.cursor(row_factory=class_row(Circuit)) as cursor:
         cursor.execute(

@@ -32,7 +32,7 @@ class Doorbell:
         self._app = celery_app(redis_url)
         # The longer timeouts of `celery_app` are for a consumer's idle socket; a ping must not wait that long.
         self._app.conf.broker_transport_options = self._app.conf.broker_transport_options | {
-            "socket_timeout": COMMAND.answer_s,
+            "socket_timeout": COMMAND.answer_timeout_s,
             "socket_connect_timeout": COMMAND.connect_timeout_s,
             "max_retries": 0,
         }
@@ -67,7 +67,7 @@ class Doorbell:
         try:
             with self._breaker.guard_call(*_UNAVAILABLE_ERRORS) as may_try:
                 if may_try:
-                    with self._app.producer_pool.acquire(block=True, timeout=COMMAND.answer_s) as producer:
+                    with self._app.producer_pool.acquire(block=True, timeout=COMMAND.answer_timeout_s) as producer:
                         queue: Any = ping_queue(worker_id)  # the type stubs accept only queue names
                         self._app.send_task(PING, queue=queue, producer=producer, retry=False)
                 return may_try

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 # Maximum number of responses that a chore selects per statement to end or requeue them.
-BATCH = 50
+BATCH_SIZE = 50
 
 
 class Chore(Protocol):

@@ -7,7 +7,7 @@ from functools import partial
 
 from core.codes import Code
 from core.database import Database
-from core.maintenance.chore import BATCH
+from core.maintenance.chore import BATCH_SIZE
 from core.maintenance.recovery import Recovery
 from core.runs import runs_sql
 from core.runs.ends import Endings, Fence, LockedResponse, Outcome, failed_outcome
@@ -38,14 +38,14 @@ class Expire:
         failed_ids = self._recovery.postponed_ids()
         while time.monotonic() < deadline:
             with self._database.connection() as connection:
-                responses = runs_sql.select_expired(connection, BATCH, excluded_ids=failed_ids)
+                responses = runs_sql.select_expired(connection, BATCH_SIZE, excluded_ids=failed_ids)
             # Responses that could not be recovered are excluded, so that they do not block the others.
             for response in responses:
                 if not self._recovery.try_to_recover(response.id, partial(self._recover, response)):
                     failed_ids.add(response.id)
                 if time.monotonic() >= deadline:
                     return
-            if len(responses) < BATCH:
+            if len(responses) < BATCH_SIZE:
                 return
 
     def _recover(self, response: ExpiredResponse) -> object:

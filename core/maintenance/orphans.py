@@ -3,7 +3,7 @@
 from functools import partial
 
 from core.database import Database
-from core.maintenance.chore import BATCH
+from core.maintenance.chore import BATCH_SIZE
 from core.maintenance.recovery import Recovery
 from core.runs.ends import Endings, LockedResponse, cancelled_outcome
 from core.streams import followers_sql
@@ -22,7 +22,9 @@ class CancelOrphans:
     def perform(self) -> None:
         """Cancel at most `BATCH_SIZE` orphans."""
         with self._database.connection() as connection:
-            orphan_ids = followers_sql.select_orphans(connection, BATCH, excluded_ids=self._recovery.postponed_ids())
+            orphan_ids = followers_sql.select_orphans(
+                connection, BATCH_SIZE, excluded_ids=self._recovery.postponed_ids()
+            )
         for response_id in orphan_ids:
             self._recovery.try_to_recover(response_id, partial(self._cancel, response_id))
 

@@ -18,15 +18,15 @@ class Timeouts:
     """
 
     connect_timeout_s: float
-    answer_s: float
+    answer_timeout_s: float
 
 
 # For commands that a request waits for. If Redis is unavailable, the breaker limits the waits to one caller per second.
-COMMAND = Timeouts(connect_timeout_s=0.5, answer_s=0.5)
+COMMAND = Timeouts(connect_timeout_s=0.5, answer_timeout_s=0.5)
 # For commands that no request waits for, so that a slow Redis can be tolerated for longer.
-BACKGROUND = Timeouts(connect_timeout_s=2, answer_s=2)
+BACKGROUND = Timeouts(connect_timeout_s=2, answer_timeout_s=2)
 # For a subscription, which receives no message most of the time.
-LISTENER = Timeouts(connect_timeout_s=2, answer_s=5)
+LISTENER = Timeouts(connect_timeout_s=2, answer_timeout_s=5)
 
 
 def command_client(url: str, *, retry_if_lost: bool = False, decode_responses: bool = False) -> redis.Redis:
@@ -40,7 +40,7 @@ def command_client(url: str, *, retry_if_lost: bool = False, decode_responses: b
     client = redis.Redis.from_url(
         url,
         socket_connect_timeout=COMMAND.connect_timeout_s,
-        socket_timeout=COMMAND.answer_s,
+        socket_timeout=COMMAND.answer_timeout_s,
         socket_keepalive=True,
         decode_responses=decode_responses,
     )
@@ -58,9 +58,9 @@ def pooled_client(url: str, *, connections: int) -> redis.Redis:
     pool = redis.BlockingConnectionPool.from_url(
         url,
         max_connections=connections,
-        timeout=COMMAND.answer_s,
+        timeout=COMMAND.answer_timeout_s,
         socket_connect_timeout=COMMAND.connect_timeout_s,
-        socket_timeout=COMMAND.answer_s,
+        socket_timeout=COMMAND.answer_timeout_s,
         socket_keepalive=True,
         retry=_lost_connection_retry(),
     )
@@ -72,7 +72,7 @@ def listening_client(url: str, *, ping_interval_s: float) -> redis.Redis:
     return redis.Redis.from_url(
         url,
         socket_connect_timeout=LISTENER.connect_timeout_s,
-        socket_timeout=LISTENER.answer_s,
+        socket_timeout=LISTENER.answer_timeout_s,
         socket_keepalive=True,
         health_check_interval=ping_interval_s,
     )
@@ -85,7 +85,7 @@ def async_client(url: str, timeouts: Timeouts, *, retry: bool = True) -> redis.a
         retry: whether redis-py's own retries apply.
     """
     client = redis.asyncio.Redis.from_url(
-        url, socket_connect_timeout=timeouts.connect_timeout_s, socket_timeout=timeouts.answer_s
+        url, socket_connect_timeout=timeouts.connect_timeout_s, socket_timeout=timeouts.answer_timeout_s
     )
     if not retry:
         client.set_retry(redis.asyncio.retry.Retry(NoBackoff(), 0))

@@ -57,7 +57,7 @@ class Creation:
         settings: Settings,
     ) -> None:
         self._database = database
-        self._accepting = acceptor
+        self._acceptor = acceptor
         self._admission = admission
         self._catalog = catalog
         self._seals = seals
@@ -91,7 +91,7 @@ class Creation:
             )
             row = self._plain_row(order)
             if row is not None:
-                is_new = self._accepting.accept(row)
+                is_new = self._acceptor.accept(row)
                 new_response, lane = CreatedResponse(response_id, row.document if is_new else None), None
             else:
                 new_response, lane = self._database.run_with_retry(lambda: self._write_once(order))
@@ -99,7 +99,7 @@ class Creation:
             if new_response is None or new_response.id != response_id:
                 self._admission.give_back(caller, resolved_request.model or "", reservation)
         if lane is not None:
-            self._accepting.enqueue([response_id], lane)
+            self._acceptor.enqueue([response_id], lane)
         return new_response
 
     def _resolve(
@@ -210,7 +210,7 @@ class Creation:
             lanes_sql.lock(connection)
         row = self._draft(order, request, admission_result, new_context)
         contents_sql.insert(connection, caller.project_id, new_context.contents)
-        dispatched_ids = self._accepting.write(connection, [row])
+        dispatched_ids = self._acceptor.write(connection, [row])
         content_ids = parts.references(new_context.items)
         if content_ids:
             contents_sql.insert_references(connection, caller.project_id, response_id, content_ids)

@@ -37,8 +37,8 @@ class Attempt:
     next_seq: int
     has_in_progress_event: bool
     partial_output: Transcript
-    tokens: int
-    waits: int
+    partial_output_tokens: int
+    wait_count: int
     probe: bool = False
     prefix: str = ""
 

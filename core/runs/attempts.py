@@ -109,8 +109,8 @@ class Attempts:
             next_seq=row.next_seq,
             has_in_progress_event=log_has_in_progress(row.background, row.next_seq),
             partial_output=self._partial_output(row),
-            tokens=row.tokens,
-            waits=row.waits,
+            partial_output_tokens=row.tokens,
+            wait_count=row.waits,
             probe=row.probe,
         )
 
@@ -216,12 +216,12 @@ class Attempts:
         """Cancel a response whose Celery task was revoked before it started."""
         self._endings.end(response_id, cancelled_outcome("revoked through Celery"), lambda _: True)
 
-    def note_dropped(self, attempt: Attempt, item_ids: Sequence[str]) -> None:
+    def record_dropped_items(self, attempt: Attempt, item_ids: Sequence[str]) -> None:
         """Record the IDs of the context items that an attempt omits from its model call."""
         with self._database.connection() as connection:
-            runs_sql.note_dropped(connection, attempt.response_id, attempt.number, item_ids)
+            runs_sql.record_dropped_items(connection, attempt.response_id, attempt.number, item_ids)
 
-    def note_usage(self, attempt: Attempt, attempt_usage: AttemptUsage) -> None:
+    def record_usage(self, attempt: Attempt, attempt_usage: AttemptUsage) -> None:
         """Record the usage of an attempt that another process ended."""
         with self._database.transaction() as connection:
-            ends_sql.note_usage(connection, attempt.response_id, attempt.number, attempt_usage)
+            ends_sql.record_usage(connection, attempt.response_id, attempt.number, attempt_usage)

@@ -164,7 +164,7 @@ where response_id = %(id)s and (exists (select from noted) or not %(exists)s)
 """
 
 
-def note_usage(connection: Connection, response_id: str, attempt: int, attempt_usage: AttemptUsage) -> None:
+def record_usage(connection: Connection, response_id: str, attempt: int, attempt_usage: AttemptUsage) -> None:
     """Record the usage of an attempt that another process ended, and add it to the response's ledger row, if any.
 
     The connection must be in a transaction. This function locks the response: if it has not ended, the end includes the

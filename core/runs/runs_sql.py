@@ -171,7 +171,7 @@ def requeue(
     return connection.execute(_REQUEUE, parameters).fetchone() is not None
 
 
-def note_dropped(connection: Connection, response_id: str, attempt: int, item_ids: Sequence[str]) -> None:
+def record_dropped_items(connection: Connection, response_id: str, attempt: int, item_ids: Sequence[str]) -> None:
     """Record in an attempt the IDs of the items that truncation omitted, oldest first."""
     connection.execute(
         "update attempts set dropped = %s where response_id = %s and attempt = %s",

@@ -15,14 +15,14 @@ class Workers:
         self._database = database
         self._seen_s = seen_s
 
-    def stamp(
+    def register(
         self, worker_id: str, *, hostname: str, pid: int, slots: int, lanes: Sequence[str] = (tiers.LANE,)
     ) -> None:
         """Register a worker or refresh its registration; the caller must repeat this well within `worker_seen_s`."""
         with self._database.connection() as connection:
-            workers_sql.stamp(connection, worker_id, hostname=hostname, pid=pid, lanes=lanes, slots=slots)
+            workers_sql.register(connection, worker_id, hostname=hostname, pid=pid, lanes=lanes, slots=slots)
 
-    def leave(self, worker_id: str) -> None:
+    def unregister(self, worker_id: str) -> None:
         """Delete the registration of a worker that accepts no more responses."""
         with self._database.connection() as connection:
             workers_sql.delete(connection, worker_id)

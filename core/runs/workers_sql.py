@@ -25,7 +25,9 @@ class Worker:
     seen_at: datetime
 
 
-def stamp(connection: Connection, worker_id: str, *, hostname: str, pid: int, lanes: Sequence[str], slots: int) -> None:
+def register(
+    connection: Connection, worker_id: str, *, hostname: str, pid: int, lanes: Sequence[str], slots: int
+) -> None:
     """Register a worker, or refresh `seen_at` of its row."""
     connection.execute(
         "insert into workers (id, hostname, pid, lanes, slots) values (%s, %s, %s, %s, %s)"

@@ -46,7 +46,7 @@ class WaitSlots:
         return WaitSlot(self, self._broadcaster, self._wait_slots.release)
 
     @contextmanager
-    def upload(self) -> Iterator[None]:
+    def upload_slot(self) -> Iterator[None]:
         """Hold a slot while a request body is read, because a slow client can occupy the thread for any length of time.
 
         Raises:
@@ -119,7 +119,7 @@ class WaitSlot:
         if release is not None:
             release()
 
-    def wait(self, response_id: str, timeout_s: float, *, follow: bool = False) -> bool:
+    def wait(self, response_id: str, timeout_s: float, *, keeps_alive: bool = False) -> bool:
         """Wait up to `timeout_s` seconds for the end of the response; return whether it has ended.
 
         The first call subscribes to the response, until `leave`. An outage of Postgres does not end the wait,
@@ -129,7 +129,7 @@ class WaitSlot:
             keeps_alive: whether to keep a foreground response alive during the wait.
         """
         if self._subscription is None:
-            self._subscription = self._broadcaster.subscribe(response_id, keeps_alive=follow)
+            self._subscription = self._broadcaster.subscribe(response_id, keeps_alive=keeps_alive)
             try:
                 # The response may have ended before the subscription began.
                 if self._wait_slots.document(response_id) is not None:

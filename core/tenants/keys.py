@@ -87,7 +87,7 @@ class Keys:
         requested_rights: Collection[str] = (),
         project: str = DEFAULT_PROJECT,
         *,
-        also: Collection[str] = (),
+        additional_projects: Collection[str] = (),
         name: str | None = None,
         actor: Actor | None = None,
     ) -> str:
@@ -96,7 +96,7 @@ class Keys:
         Args:
             requested_rights: the rights of the key; if empty or only `no-limit`, the default rights are added.
             project: the name of the key's own project.
-            also: names of additional projects to which the key has access.
+            additional_projects: names of additional projects to which the key has access.
             name: the name of the key in lists.
             actor: the author of the change; the operator if None.
 
@@ -111,7 +111,7 @@ class Keys:
         with self._database.transaction() as connection:
             actor = actor or audit.operator()
             own_id = _ensure_project(connection, project, actor)
-            project_ids = [_find_project(connection, project_name).id for project_name in also]
+            project_ids = [_find_project(connection, project_name).id for project_name in additional_projects]
             additional_ids = [project_id for project_id in project_ids if project_id != own_id]
             key_rights = rights.complete_rights(requested_rights)
             insert_key(connection, secret, own_id, key_rights, actor=actor, name=name, additional_ids=additional_ids)

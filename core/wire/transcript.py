@@ -43,7 +43,7 @@ class Fold:
         kind = event["type"]
         if kind in _PART_BY_DELTA:
             path = _part_path(event, _PART_BY_DELTA[kind])
-            self.grow(path, event["delta"], event.get("logprobs", ()))
+            self.append_text(path, event["delta"], event.get("logprobs", ()))
         elif kind in _TOOL_FIELD_BY_DELTA:
             self._transcript.output[event["output_index"]][_TOOL_FIELD_BY_DELTA[kind]] += event["delta"]
         elif kind in _PART_ADDED_TYPES:
@@ -67,7 +67,7 @@ class Fold:
             for path in self._transcript.open.pop(index):
                 self._pieces.pop(path, None)
 
-    def grow(self, path: PartPath, text: str, logprobs: Iterable[JsonObject] = ()) -> None:
+    def append_text(self, path: PartPath, text: str, logprobs: Iterable[JsonObject] = ()) -> None:
         """Append text to an open part, as a delta event does."""
         self._pieces.setdefault(path, []).append(text)
         if path.part == "output_text":

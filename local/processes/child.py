@@ -63,14 +63,14 @@ class Child:
         _rotate_log_if_large(self._log)
         with self._log.open("ab") as log:
             self._log_start = log.tell()
-            self._process = self._spawn(log)
+            self._process = self._spawn_process(log)
         self.started_at = time.monotonic()
         self._exit_reason: str | None = None
         write_atomically(self._pid_file, f"{self.pid}\n")
         if part.health_url:
             write_atomically(self._health_file, f"{part.health_url}\n")
 
-    def _spawn(self, log: BinaryIO) -> "subprocess.Popen[bytes]":
+    def _spawn_process(self, log: BinaryIO) -> "subprocess.Popen[bytes]":
         """Start the program with its output redirected to the log file."""
         part = self.part
         return subprocess.Popen(

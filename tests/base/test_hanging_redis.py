@@ -20,7 +20,7 @@ from core.breaker import PROBE_INTERVAL_S, Breaker
 from core.notify.bus import Bus
 from core.settings import Settings
 from tests.harness import tcp_proxy
-from tests.harness.engine import caller, claim, submit, worker
+from tests.harness.engine import claim, create_caller, register_worker, submit
 from tests.harness.waiting import until
 from worker.liveness import registration
 
@@ -44,8 +44,8 @@ def measure_duration_s(call) -> float:
 
 
 def test_creates_and_cancels_remain_fast_while_redis_is_frozen(core: Core, request: pytest.FixtureRequest) -> None:
-    worker(core, slots=1000)
-    client = caller(core)
+    register_worker(core, slots=1000)
+    client = create_caller(core)
     submit(core, client)
     request.getfixturevalue("frozen_valkey")
 
@@ -85,7 +85,7 @@ def test_after_a_failure_one_caller_at_a_time_probes_until_a_call_succeeds() -> 
     assert try_call(fails=True)
     assert not breaker.allows_call
     assert not try_call(fails=False)
-    until(lambda: breaker.allows_call, within_s=2 * PROBE_INTERVAL_S)
+    until(lambda: breaker.allows_call, timeout_s=2 * PROBE_INTERVAL_S)
     concurrent_calls: list[bool] = []
     assert try_call(fails=False, during_call=lambda: concurrent_calls.append(try_call(fails=False)))
     assert concurrent_calls == [False]
@@ -94,14 +94,16 @@ def test_after_a_failure_one_caller_at_a_time_probes_until_a_call_succeeds() -> 
 
 
 def test_a_worker_receives_stop_notices_again_after_its_connection_hung(core: Core, settings: Settings) -> None:
-    worker(core)
-    client = caller(core)
+    register_worker(core)
+    client = create_caller(core)
     attempt = claim(core, submit(core, client))
     url = settings.redis_url.get_secret_value()
     stop_received = threading.Event()
 
     async def listen(proxy_url: str) -> None:
-        coroutine = registration.receive_stop_notices(proxy_url, "w1", lambda _: stop_received.set(), answer_s=0.5)
+        coroutine = registration.receive_stop_notices(
+            proxy_url, "w1", lambda _: stop_received.set(), answer_timeout_s=0.5
+        )
         listener = asyncio.create_task(coroutine)
         await asyncio.to_thread(until, lambda: count_subscribers(url) == 1)
         proxy.blackhole()
@@ -136,11 +138,11 @@ def test_a_worker_survives_a_redis_that_resets_every_new_connection() -> None:
     async def listen(port: int) -> None:
         listener = asyncio.create_task(
             registration.receive_stop_notices(
-                f"redis://127.0.0.1:{port}/0", "w1", lambda _: None, answer_s=0.5, retry_interval_s=0
+                f"redis://127.0.0.1:{port}/0", "w1", lambda _: None, answer_timeout_s=0.5, retry_interval_s=0
             )
         )
         # About one in ten connections breaks during a write instead of a read and raises a different error.
-        await asyncio.to_thread(until, lambda: reset_count > 300 or listener.done(), within_s=30)
+        await asyncio.to_thread(until, lambda: reset_count > 300 or listener.done(), timeout_s=30)
         assert not listener.done()
         listener.cancel()
         await asyncio.wait({listener})

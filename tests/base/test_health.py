@@ -14,7 +14,7 @@ from core.bootstrap import Core
 from core.health import Health, serve_health
 from core.settings import Settings
 from local import ports
-from tests.harness.health import health as health_of
+from tests.harness.health import get_health as health_of
 from tests.harness.waiting import until
 from worker.liveness.watchdog import Watchdog
 
@@ -69,8 +69,10 @@ def test_a_worker_reports_its_problems(settings: Settings) -> None:
 
     assert read_health(watchdog).problems == []
     assert read_health(watchdog, stalled=True).problems == ["consumer is stalled: no messages are received"]
-    assert read_health(watchdog, running=1, tried_at=long_ago).problems == ["no lease renewal attempted for 31 s"]
-    assert read_health(watchdog, running=0, tried_at=long_ago).problems == []
+    assert read_health(watchdog, running=1, last_renewal_at=long_ago).problems == [
+        "no lease renewal attempted for 31 s"
+    ]
+    assert read_health(watchdog, running=0, last_renewal_at=long_ago).problems == []
 
 
 def test_a_worker_is_ready_while_it_is_registered_and_not_stopping(settings: Settings) -> None:
@@ -79,7 +81,7 @@ def test_a_worker_is_ready_while_it_is_registered_and_not_stopping(settings: Set
     assert watchdog.record_registration()
     assert not watchdog.record_registration()
     assert read_health(watchdog).ready
-    until(lambda: not read_health(watchdog).ready, within_s=settings.worker_seen_s + 1)
+    until(lambda: not read_health(watchdog).ready, timeout_s=settings.worker_seen_s + 1)
     assert read_health(watchdog).problems == []
     assert read_health(watchdog).details["postgres"] == "unreachable"
     watchdog.record_registration()
@@ -94,7 +96,7 @@ def test_a_blocked_event_loop_is_reported_and_then_stops_the_worker(settings: Se
         settings.model_copy(update={"lease_s": 1.0}),
         on_stuck=stuck_event.set,
         max_loop_delay_s=0.5,
-        max_renewal_s=1.0,
+        max_renewal_interval_s=1.0,
     )
     problems: list[list[str]] = []
 
@@ -128,7 +130,7 @@ def test_a_sweeper_without_postgres_is_not_ready_but_healthy(core: Core, setting
             until(lambda: not sweeper.health().ready)
             until(lambda: sweeper.health().details["postgres"] == "unreachable")
             connection.execute(f"alter database {name} allow_connections true")  # type: ignore[arg-type]
-        until(lambda: sweeper.health().ready, within_s=20)
+        until(lambda: sweeper.health().ready, timeout_s=20)
         assert sweeper.health().problems == []
     finally:
         stop.set()

@@ -40,7 +40,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
 
 
 def chat_payload(model: str, tag: str = "") -> str:
-    return wire.post("/v1/chat/completions", shapes.chat_request(model, tag))
+    return wire.post_request("/v1/chat/completions", shapes.chat_request(model, tag))
 
 
 def read_streams(models: ModelServer, model: str, count: int, connections: int) -> load.Figures:
@@ -48,7 +48,7 @@ def read_streams(models: ModelServer, model: str, count: int, connections: int) 
 
 
 def test_the_load_generator_sends_and_counts_every_request(models: ModelServer) -> None:
-    figures = load.run(Requests(models.port, [wire.get("/streams")], connections=7, count=500))
+    figures = load.run(Requests(models.port, [wire.get_request("/streams")], connections=7, count=500))
 
     assert figures.count == len(figures.latencies_ms) == 500
     assert 0 < figures.p50_ms <= figures.p99_ms <= 1000 * figures.seconds
@@ -57,7 +57,7 @@ def test_the_load_generator_sends_and_counts_every_request(models: ModelServer) 
 
 def test_the_load_generator_stops_on_schedule_and_ignores_the_warm_up(models: ModelServer) -> None:
     began_at = time.monotonic()
-    figures = load.run(Requests(models.port, [wire.get("/streams")], connections=4, seconds=0.4, warm_s=0.2))
+    figures = load.run(Requests(models.port, [wire.get_request("/streams")], connections=4, seconds=0.4, warm_s=0.2))
 
     assert 0.2 < figures.seconds < 0.6 < time.monotonic() - began_at
     assert figures.cpu_s > 0
@@ -88,7 +88,7 @@ def test_the_model_server_reports_when_a_connection_was_closed(models: ModelServ
     with pytest.raises(load.LoadError, match="not ended in time"):
         load.run(Streams(models.port, [payload], 1, marker=shapes.MARK, end="[DONE]", seconds=0.5))
 
-    until(lambda: models.report()["aborted"] == 1, within_s=5)
+    until(lambda: models.report()["aborted"] == 1, timeout_s=5)
     stream = models.report()["streams"]["tag-7"]
     assert stream["closed_at"] - stream["asked_at"] == pytest.approx(0.5, abs=0.4)
     assert models.report()["open"] == 0
@@ -109,7 +109,7 @@ def test_a_token_that_is_split_across_two_reads_is_counted_once() -> None:
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         server.stdout.readline()
-        figures = load.run(Streams(port, [wire.get("/")], 1, marker="first", end="[DONE]", seconds=10))
+        figures = load.run(Streams(port, [wire.get_request("/")], 1, marker="first", end="[DONE]", seconds=10))
 
     assert figures.tokens == 3
 
@@ -119,9 +119,9 @@ def test_processor_time_includes_running_and_terminated_children() -> None:
     program = f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', {child_program!r}]); time.sleep(30)"
     with subprocess.Popen([sys.executable, "-c", program]) as parent:
         with cpu.measure_cpu_time({"parent": parent.pid}) as cpu_time:
-            until(lambda: cpu._cpu_seconds(parent.pid) >= 0.3, within_s=20)
+            until(lambda: cpu._cpu_seconds(parent.pid) >= 0.3, timeout_s=20)
             # The processor time of a terminated child belongs to its parent.
-            until(lambda: not psutil.Process(parent.pid).children(), within_s=20)
+            until(lambda: not psutil.Process(parent.pid).children(), timeout_s=20)
         parent.kill()
 
     assert cpu_time.seconds["parent"] >= 0.25

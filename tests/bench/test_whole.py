@@ -149,7 +149,7 @@ def running_server(**attributes: object) -> Iterator[int]:
 
 
 def run_foreground(port: int, **arrival: float) -> mixes.MixFigures:
-    turns = [Turn("foreground", wire.post("/v1/responses", {"model": "any"}))]
+    turns = [Turn("foreground", wire.post_request("/v1/responses", {"model": "any"}))]
     return mixes.run(Mix(port, "", turns, marker="~", seconds=0.5, **arrival))  # type: ignore[arg-type]
 
 

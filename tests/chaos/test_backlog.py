@@ -71,7 +71,7 @@ def test_a_backlog_of_5000_slows_down_neither_polls_nor_a_higher_tier(
             model="scripted", input=models.script(tag="high", tokens=3), background=True, service_tier="no-limit"
         )
         client.responses.cancel(running_ids[0])  # frees one slot
-        until(lambda: client.responses.retrieve(high_response.id).status == "completed", within_s=10)
+        until(lambda: client.responses.retrieve(high_response.id).status == "completed", timeout_s=10)
 
         ((started_count,),) = stack.sql(
             "select count(*) from responses where started_at is not null and tier = 'default'"
@@ -79,7 +79,7 @@ def test_a_backlog_of_5000_slows_down_neither_polls_nor_a_higher_tier(
         for response_id in running_ids[1:]:
             client.responses.cancel(response_id)
         drain_start = time.monotonic()
-        until(stack.all_ended, within_s=180)
+        until(stack.all_ended, timeout_s=180)
         drain_s = time.monotonic() - drain_start
 
     with capsys.disabled():

@@ -8,7 +8,7 @@ import pytest
 from core.bootstrap import open_core
 from tests.harness.engine import copy_waiting_response
 from tests.harness.stack import Stack
-from tests.harness.waiting import ended, until
+from tests.harness.waiting import until, wait_for_end
 from tests.model_server import ModelServer
 
 CROWD_SIZE = 10_000  # waiting responses of one project
@@ -50,8 +50,8 @@ def check_single_responses(stack: Stack, models: ModelServer, slots: int, rounds
             ).id
             crowd.responses.cancel(running_before[0])
 
-            assert ended(single, single_id, within_s=20).status == "completed"
-            until(lambda: len(running_ids(stack)) == slots, within_s=20)
+            assert wait_for_end(single, single_id, timeout_s=20).status == "completed"
+            until(lambda: len(running_ids(stack)) == slots, timeout_s=20)
             assert stack.sql(
                 "select count(*) from responses crowd, responses single where single.id = %s and crowd.id <> all (%s)"
                 " and crowd.status = 'in_progress' and crowd.started_at < single.started_at",
@@ -90,7 +90,7 @@ def count_tiers(stack: Stack, models: ModelServer, slots: int, starts: int) -> C
         stack.start("sweeper")
         until(
             lambda: stack.sql("select count(*) from responses where started_at is not null")[0][0] >= starts,
-            within_s=150,
+            timeout_s=150,
         )
     rows = stack.sql("select tier from responses where started_at is not null order by started_at limit %s", starts)
     return Counter(row[0] for row in rows)

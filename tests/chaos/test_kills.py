@@ -25,7 +25,7 @@ def kill_random_workers(stack: Stack, workers: tuple[str, ...], rng: random.Rand
     token_sum_query = "select coalesce(sum(tokens), 0) from response_events"
     while kills < KILLS and stack.sql("select 1 from responses where finished_at is null"):
         goal = stack.sql(token_sum_query)[0][0] + rng.randrange(100, 1200)
-        until(lambda goal=goal: stack.all_ended() or stack.sql(token_sum_query)[0][0] >= goal, within_s=60)
+        until(lambda goal=goal: stack.all_ended() or stack.sql(token_sum_query)[0][0] >= goal, timeout_s=60)
         if stack.sql("select 1 from responses where status = 'in_progress' and failures > 1"):
             continue  # a third loss would end the response
         name = rng.choice(workers)
@@ -48,9 +48,9 @@ def test_two_hundred_streams_stay_complete_while_workers_are_killed_at_random_to
     requests = list(itertools.islice(generate_requests(rng, "kills", ("streamed",), **script), RESPONSES))
     load = Load(stack, requests, clients=RESPONSES)
     try:
-        until(lambda: models.open_request_count == RESPONSES, within_s=60)
+        until(lambda: models.open_request_count == RESPONSES, timeout_s=60)
         kills = kill_random_workers(stack, workers, rng)
-        load.wait(within_s=120)
+        load.wait(timeout_s=120)
     finally:
         load.stop()
     streams = {request.id: request.events for request in requests if request.id}
@@ -71,4 +71,4 @@ def test_two_hundred_streams_stay_complete_while_workers_are_killed_at_random_to
     assert statements == []
     assert figures.statuses == {"completed": RESPONSES}
     assert later_attempts > RESPONSES / 4
-    until(lambda: models.open_request_count == 0, within_s=5)
+    until(lambda: models.open_request_count == 0, timeout_s=5)

@@ -41,7 +41,7 @@ FAULTS: tuple[tuple[int, str, Fault], ...] = (
     (2, "Postgres unreachable", network_fault("postgres", "blackhole", 2)),
     (2, "Postgres connections held", network_fault("postgres", "hold", 2)),
     (2, "Postgres connections reset", network_fault("postgres", "reset")),
-    (2, "the model server delayed", network_fault("models", "delay", 3, by_s=0.5)),
+    (2, "the model server delayed", network_fault("models", "delay", 3, delay_s=0.5)),
     (2, "the model server unavailable", network_fault("models", "refuse", 2)),
     (1, "the model server's connections reset", network_fault("models", "reset")),
 )
@@ -79,7 +79,7 @@ def run_load(rig: Rig, rng: random.Random) -> tuple[list[int], dict[str, int], L
     running_counts: list[int] = []
     fault_counts: dict[str, int] = {}
     try:
-        until(lambda: rig.running_count() >= MIN_RUNNING, within_s=60)
+        until(lambda: rig.running_count() >= MIN_RUNNING, timeout_s=60)
         ends_at = time.monotonic() + MIXED_S
         while time.monotonic() < ends_at:
             rig.pause(rng.uniform(2, 6))
@@ -89,8 +89,8 @@ def run_load(rig: Rig, rng: random.Random) -> tuple[list[int], dict[str, int], L
             fault(rig, rng)
             rig.repair()
         load.stop_new_requests()
-        load.wait(within_s=180)
-        until(rig.stack.all_ended, within_s=60)
+        load.wait(timeout_s=180)
+        until(rig.stack.all_ended, timeout_s=60)
     finally:
         load.stop()
     return running_counts, fault_counts, load

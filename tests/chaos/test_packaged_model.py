@@ -63,7 +63,7 @@ def read_with_disconnects(stack: Stack, response_id: str, seed: int) -> list[str
     while not events or events[-1]["type"] not in stream_checker.TERMINAL:
         after = len(events) - 1
         path = f"/v1/responses/{response_id}?stream=true" + (f"&starting_after={after}" if events else "")
-        with stream_checker.reading(stack.port, stack.key, path, after=after, timeout_s=60) as reader:
+        with stream_checker.open_event_stream(stack.port, stack.key, path, after=after, timeout_s=60) as reader:
             events += reader.read(rng.randrange(3, 15))  # asserts that no event is missing or repeated
     return events
 
@@ -84,7 +84,7 @@ def kill_worker_repeatedly(stack: Stack, rng: random.Random) -> int:
     token_sum_query = "select coalesce(sum(tokens), 0) from response_events"
     while not stack.all_ended():
         goal = stack.sql(token_sum_query)[0][0] + rng.randrange(5, 60)
-        until(lambda goal=goal: stack.all_ended() or stack.sql(token_sum_query)[0][0] >= goal, within_s=120)
+        until(lambda goal=goal: stack.all_ended() or stack.sql(token_sum_query)[0][0] >= goal, timeout_s=120)
         stack.freeze("worker")  # it must not claim a response between the query and the kill
         if stack.sql("select 1 from responses where status = 'in_progress' and failures > 1"):
             stack.thaw("worker")
@@ -104,7 +104,7 @@ def test_texts_at_temperature_0_are_the_same_with_and_without_killed_workers(sta
     invariants.watch_ends(stack)
     stack.up()
     undisturbed_inputs = create_responses(stack)
-    until(stack.all_ended, within_s=600)
+    until(stack.all_ended, timeout_s=600)
     disturbed_inputs = create_responses(stack)
     readers = ThreadPoolExecutor(RESPONSES)
     streams = {

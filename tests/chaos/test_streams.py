@@ -13,7 +13,7 @@ from tests.e2e.clients.reading import read_with_disconnects, stream_request, two
 from tests.harness.stack import Stack
 from tests.harness.waiting import until
 from tests.model_server import ModelServer
-from tests.stream_checker import reading
+from tests.stream_checker import open_event_stream
 
 __all__ = ["two_api_stack"]
 
@@ -29,7 +29,7 @@ def open_stream(streams: contextlib.ExitStack, stack: Stack, path: str) -> bool:
     The slot of a disconnected reader becomes free after the next ping.
     """
     try:
-        streams.enter_context(reading(stack.port, stack.key, path)).read(1)
+        streams.enter_context(open_event_stream(stack.port, stack.key, path)).read(1)
     except AssertionError as error:
         assert "server_busy" in str(error)
         return False
@@ -71,7 +71,7 @@ def test_polls_keep_four_fifths_of_their_speed_with_three_hundred_idle_streams(
             rates_without_streams.append(poll_rate())
             with contextlib.ExitStack() as streams:
                 for _ in range(STREAMS):
-                    until(lambda: open_stream(streams, stack, path), within_s=30)
+                    until(lambda: open_stream(streams, stack, path), timeout_s=30)
                 rates_with_streams.append(poll_rate())
             ratios.append(rates_with_streams[-1] / rates_without_streams[-1])
     with capsys.disabled():

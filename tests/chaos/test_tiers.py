@@ -136,9 +136,9 @@ def outcome_table(stack: Stack, arrivals: Arrivals) -> str:
 
 def check_ledger(stack: Stack) -> str:
     """Assert that the ledger has one row per response and the tokens of all attempts; return a summary."""
-    until(stack.all_ended, within_s=60)
+    until(stack.all_ended, timeout_s=60)
     # The workers of cancelled responses still have to report their usage.
-    until(lambda: stack.sql("select 1 from attempts where output_tokens is null") == [], within_s=20)
+    until(lambda: stack.sql("select 1 from attempts where output_tokens is null") == [], timeout_s=20)
     sums = "sum(input_tokens), sum(output_tokens), sum(cached_tokens), sum(reasoning_tokens)"
     ((*ledger,),) = stack.sql(f"select {sums} from usage_ledger")
     ((*attempts,),) = stack.sql(f"select {sums} from attempts")
@@ -147,7 +147,7 @@ def check_ledger(stack: Stack) -> str:
         (stack.sql("select count(*) from responses")[0][0],) * 2
     ]
     unsettled_query = "select count(*) from usage_ledger where charged_tokens <> input_tokens + output_tokens"
-    until(lambda: stack.sql(unsettled_query) == [(0,)], within_s=20)
+    until(lambda: stack.sql(unsettled_query) == [(0,)], timeout_s=20)
     return f"ledger {[int(n) for n in ledger]} = attempts {[int(n) for n in attempts]}"
 
 
@@ -172,19 +172,19 @@ def test_overload_is_shared_by_weight_and_charged_correctly_despite_the_loss_of_
     start = time.monotonic()
     # While the other projects are idle, `auto` is served beyond the limit.
     arrivals.start_requests("alpha", "auto", 9)
-    until(lambda: arrivals.responses["alpha", "auto", "over-limit"] > 5, within_s=30)
+    until(lambda: arrivals.responses["alpha", "auto", "over-limit"] > 5, timeout_s=30)
     for project in PROJECTS:
         for tier, rate in RATES.items():
             arrivals.start_requests(project, tier, rate)
     overload_start = time.monotonic()
-    until(lambda: time.monotonic() - overload_start > 25, within_s=30)
+    until(lambda: time.monotonic() - overload_start > 25, timeout_s=30)
     starts_before = count_starts(stack, 20)
 
     stack.kill("valkey")
-    until(lambda: time.monotonic() - overload_start > 30, within_s=10)
+    until(lambda: time.monotonic() - overload_start > 30, timeout_s=10)
     stack.start("valkey")  # empty
     restarted_at = time.monotonic()
-    until(lambda: time.monotonic() - overload_start > 60, within_s=35)
+    until(lambda: time.monotonic() - overload_start > 60, timeout_s=35)
     starts_after = count_starts(stack, 20)
     since_restart_s = time.monotonic() - restarted_at
     charged_after = {project: charged_requests(stack, project, since_restart_s) for project in PROJECTS}

@@ -13,7 +13,7 @@ from core.runs.attempt import HandBack
 from core.runs.ends import failed_outcome
 from core.settings import Settings
 from core.tenants.keys import Caller
-from tests.harness.engine import COMPLETED, caller, claim, opening_batch, sql, submit, worker
+from tests.harness.engine import COMPLETED, claim, create_caller, opening_batch, register_worker, sql, submit
 
 INPUT = [{"role": "user", "content": "What is it?"}]
 
@@ -46,8 +46,8 @@ def run_command(settings: Settings):
 def test_requeue_creates_a_response_with_the_same_request_and_a_link_to_the_old_one(
     core: Core, settings: Settings
 ) -> None:
-    worker(core)
-    project_caller = caller(core)
+    register_worker(core)
+    project_caller = create_caller(core)
     old_id = create_failed_response(
         core, project_caller, input=INPUT, instructions="Be short.", metadata={"a": "b"}, service_tier="flex"
     )
@@ -84,8 +84,8 @@ def test_requeue_creates_a_response_with_the_same_request_and_a_link_to_the_old_
 
 
 def test_a_requeued_response_has_a_complete_log_and_can_be_continued(core: Core, settings: Settings) -> None:
-    worker(core)
-    project_caller = caller(core)
+    register_worker(core)
+    project_caller = create_caller(core)
     parent_id = create_failed_response(core, project_caller, input=INPUT)
     child_id = create_failed_response(core, project_caller, previous_response_id=parent_id)
     core.responses.delete(project_caller, parent_id)
@@ -118,8 +118,8 @@ def test_a_requeued_response_has_a_complete_log_and_can_be_continued(core: Core,
 
 
 def test_large_contents_of_a_requeued_response_outlive_the_old_response(core: Core, settings: Settings) -> None:
-    worker(core)
-    project_caller = caller(core)
+    register_worker(core)
+    project_caller = create_caller(core)
     data = "data:text/plain;base64," + base64.b64encode(b"A long story. " * 20_000).decode()
     file = {"type": "input_file", "filename": "story.txt", "file_data": data}
     old_id = create_failed_response(core, project_caller, input=[{"role": "user", "content": [file]}])
@@ -134,8 +134,8 @@ def test_large_contents_of_a_requeued_response_outlive_the_old_response(core: Co
 
 
 def test_a_foreground_response_is_requeued_in_the_background(core: Core, settings: Settings) -> None:
-    worker(core)
-    project_caller = caller(core)
+    register_worker(core)
+    project_caller = create_caller(core)
     old_id = create_failed_response(core, project_caller, background=False)
 
     new_id = core.operations.requeue(old_id)
@@ -146,8 +146,8 @@ def test_a_foreground_response_is_requeued_in_the_background(core: Core, setting
 
 
 def test_a_cancelled_response_can_be_requeued(core: Core) -> None:
-    worker(core)
-    project_caller = caller(core)
+    register_worker(core)
+    project_caller = create_caller(core)
     old_id = submit(core, project_caller)
     core.responses.cancel(project_caller, old_id)
 
@@ -155,8 +155,8 @@ def test_a_cancelled_response_can_be_requeued(core: Core) -> None:
 
 
 def test_an_invalid_requeue_is_rejected_with_the_reason_and_writes_nothing(core: Core, settings: Settings) -> None:
-    worker(core)
-    project_caller = caller(core)
+    register_worker(core)
+    project_caller = create_caller(core)
     running_attempt = claim(core, submit(core, project_caller))
     completed_attempt = claim(core, submit(core, project_caller))
     core.attempts.end(completed_attempt, COMPLETED, opening_batch(completed_attempt))
@@ -165,7 +165,7 @@ def test_an_invalid_requeue_is_rejected_with_the_reason_and_writes_nothing(core:
     sql(settings, "alter table responses disable trigger responses_guard")
     sql(settings, "update responses set model = 'gone' where id = %s", unknown_model_id)
     sql(settings, "alter table responses enable trigger responses_guard")
-    foreign_id = create_failed_response(core, caller(core, "other"))
+    foreign_id = create_failed_response(core, create_caller(core, "other"))
     row_counts = sql(settings, "select count(*) from responses")
 
     for response_id, project, error, text in [
@@ -183,8 +183,8 @@ def test_an_invalid_requeue_is_rejected_with_the_reason_and_writes_nothing(core:
 
 
 def test_a_response_is_requeued_again_only_after_its_successor_failed(core: Core) -> None:
-    worker(core)
-    project_caller = caller(core)
+    register_worker(core)
+    project_caller = create_caller(core)
     old_id = create_failed_response(core, project_caller)
     first_id = core.operations.requeue(old_id)
 
@@ -197,8 +197,8 @@ def test_a_response_is_requeued_again_only_after_its_successor_failed(core: Core
 
 
 def test_the_requeue_command_prints_both_ids_and_reports_rejections(core: Core, run_command) -> None:
-    worker(core)
-    project_caller = caller(core)
+    register_worker(core)
+    project_caller = create_caller(core)
     old_id, queued_id = create_failed_response(core, project_caller), submit(core, project_caller)
 
     result = run_command("responses", "requeue", old_id, queued_id)
@@ -212,13 +212,13 @@ def test_the_requeue_command_prints_both_ids_and_reports_rejections(core: Core, 
 
 
 def test_the_show_command_prints_every_attempt_with_its_cause(core: Core, settings: Settings, run_command) -> None:
-    worker(core)
-    project_caller = caller(core)
+    register_worker(core)
+    project_caller = create_caller(core)
     response_id = submit(core, project_caller)
     core.attempts.hand_back(claim(core, response_id), HandBack("The model server answered 503.", awaits_server=True))
     sql(settings, "update responses set dispatched_at = now()")
     attempt = claim(core, response_id, "w2")
-    core.attempts.note_dropped(attempt, ["msg_1", "msg_2"])
+    core.attempts.record_dropped_items(attempt, ["msg_1", "msg_2"])
     core.attempts.end(
         attempt, failed_outcome("server_error", "It broke.", cause="a precise cause"), opening_batch(attempt)
     )
@@ -238,9 +238,9 @@ def test_the_show_command_prints_every_attempt_with_its_cause(core: Core, settin
 
 
 def test_the_list_command_filters_by_project_status_and_model(core: Core, run_command) -> None:
-    worker(core)
-    first_id = create_failed_response(core, caller(core))
-    second_id = submit(core, caller(core, "other"), model="narrow")
+    register_worker(core)
+    first_id = create_failed_response(core, create_caller(core))
+    second_id = submit(core, create_caller(core, "other"), model="narrow")
 
     def list_ids(*arguments: str) -> list[str]:
         return [line.split()[0] for line in run_command("responses", "list", *arguments).stdout.splitlines()]
@@ -253,8 +253,8 @@ def test_the_list_command_filters_by_project_status_and_model(core: Core, run_co
 
 
 def test_control_characters_of_a_model_server_are_escaped_in_the_output(core: Core, run_command) -> None:
-    worker(core)
-    attempt = claim(core, submit(core, caller(core)))
+    register_worker(core)
+    attempt = claim(core, submit(core, create_caller(core)))
     core.attempts.end(
         attempt, failed_outcome("server_error", "It said: \x1b[2J\nfake  \x9bline."), opening_batch(attempt, "Half")
     )
@@ -267,8 +267,8 @@ def test_control_characters_of_a_model_server_are_escaped_in_the_output(core: Co
 
 
 def test_the_cancel_command_also_cancels_foreground_responses(core: Core, run_command) -> None:
-    worker(core)
-    project_caller = caller(core)
+    register_worker(core)
+    project_caller = create_caller(core)
     running_attempt = claim(core, submit(core, project_caller, background=False))
 
     assert (

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from cli.main import main
 from core.bootstrap import Core
 from core.settings import Settings
-from tests.harness.engine import caller, claim, insert_backlog, sql, submit, worker
+from tests.harness.engine import claim, create_caller, insert_backlog, register_worker, sql, submit
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def run_top(env: dict[str, str], *options: str) -> Result:
 @pytest.fixture
 def workload(core: Core, settings: Settings) -> None:
     """Waiting, dispatched and running responses of two projects."""
-    worker(core, slots=3)
-    first_project, second_project = caller(core, "first"), caller(core, "second")
+    register_worker(core, slots=3)
+    first_project, second_project = create_caller(core, "first"), create_caller(core, "second")
     running_id = submit(core, first_project)
     claim(core, running_id)
     submit(core, second_project, model="narrow")
@@ -88,8 +88,8 @@ def test_top_succeeds_without_responses(core: Core, env: dict[str, str]) -> None
 
 
 def test_a_lane_without_a_worker_is_reported(core: Core, settings: Settings, env: dict[str, str]) -> None:
-    worker(core)
-    submit(core, caller(core))
+    register_worker(core)
+    submit(core, create_caller(core))
     sql(settings, "update responses set lane = 'gone', dispatched_at = null")
 
     assert json.loads(run_top(env, "--json").stdout)["unserved_lanes"] == ["gone"]

@@ -9,15 +9,15 @@ from cli.main import main
 from core.bootstrap import Core
 from core.runs.ends import AttemptUsage
 from core.settings import Settings
-from tests.harness.engine import caller, submit, worker
+from tests.harness.engine import create_caller, register_worker, submit
 from tests.quota.usage import end_response
 
 
 @pytest.fixture
 def run_usage(core: Core, settings: Settings, monkeypatch: pytest.MonkeyPatch):
     """A function that runs the command after responses of two projects have ended."""
-    worker(core)
-    first_caller, second_caller = caller(core, "first"), caller(core, "second")
+    register_worker(core)
+    first_caller, second_caller = create_caller(core, "first"), create_caller(core, "second")
     for project_caller, tier in ((first_caller, "default"), (first_caller, "flex"), (second_caller, "flex")):
         end_response(
             core,

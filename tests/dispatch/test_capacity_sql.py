@@ -13,7 +13,7 @@ from core.dispatch.capacity_sql import CAPACITY, Rules
 from core.dispatch.snapshot import compute_capacity
 from core.settings import Settings
 from tests.conftest import new_database
-from tests.harness.engine import caller, insert_backlog, submit, worker
+from tests.harness.engine import create_caller, insert_backlog, register_worker, submit
 
 CONFIGURED_LANES = ("default", "fast", "slow")
 RULES = Rules(weights={}, model_caps={}, lanes=CONFIGURED_LANES, worker_seen_s=3600)
@@ -77,7 +77,7 @@ def test_the_capacity_in_sql_equals_that_of_dispatch(
 
 
 def test_a_dispatch_of_many_responses_takes_the_oldest_of_a_group(core: Core, settings: Settings) -> None:
-    response_id = submit(core, caller(core))
+    response_id = submit(core, create_caller(core))
     insert_backlog(settings, response_id, 120)
     with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
         connection.execute(
@@ -85,7 +85,7 @@ def test_a_dispatch_of_many_responses_takes_the_oldest_of_a_group(core: Core, se
             " from (select id, row_number() over (order by id) as i from responses) numbered"
             " where responses.id = numbered.id"
         )
-        worker(core, slots=90)
+        register_worker(core, slots=90)
         core.dispatch.dispatch()
         counts = connection.execute(
             "select count(*), count(*) filter (where age_rank <= 90) from ("

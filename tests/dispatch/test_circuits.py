@@ -11,19 +11,19 @@ from tests.harness.engine import (
     COMPLETED,
     UNAVAILABLE,
     batch,
-    caller,
     claim,
+    create_caller,
     dispatched_ids,
+    register_worker,
     run_concurrently,
     sql,
     submit,
-    worker,
 )
 
 
 def open_circuit(core: Core, settings: Settings, model: str = "scripted", **fields: object) -> str:
     """Open a model's circuit; return the ID of the waiting response that found the servers unavailable."""
-    response_id = submit(core, caller(core), model=model)
+    response_id = submit(core, create_caller(core), model=model)
     attempt = claim(core, response_id)
     assert core.attempts.hand_back(attempt, HandBack(**{**vars(UNAVAILABLE), **fields}))
     assert len(read_circuit(settings, model)) == 1
@@ -50,9 +50,9 @@ def claim_probe(core: Core, settings: Settings) -> Attempt:
 
 
 def test_an_open_circuit_stops_dispatch_for_its_model_and_no_other(core: Core, settings: Settings) -> None:
-    worker(core)
+    register_worker(core)
     open_circuit(core, settings)
-    client = caller(core)
+    client = create_caller(core)
 
     blocked_ids = [submit(core, client) for _ in range(3)]
     other_id = submit(core, client, model="narrow")
@@ -67,9 +67,9 @@ def test_an_open_circuit_stops_dispatch_for_its_model_and_no_other(core: Core, s
 def test_a_half_open_circuit_allows_exactly_one_response_under_concurrent_dispatches(
     core: Core, settings: Settings
 ) -> None:
-    worker(core)
+    register_worker(core)
     open_circuit(core, settings)
-    client = caller(core)
+    client = create_caller(core)
     for _ in range(20):
         submit(core, client)
 
@@ -85,17 +85,17 @@ def test_a_half_open_circuit_allows_exactly_one_response_under_concurrent_dispat
 
 
 def test_a_response_that_is_not_the_probe_is_claimed_without_the_probe_flag(core: Core, settings: Settings) -> None:
-    worker(core)
-    response_id = submit(core, caller(core))
+    register_worker(core)
+    response_id = submit(core, create_caller(core))
     open_circuit(core, settings)
 
     assert not claim(core, response_id).probe
 
 
 def test_an_answer_to_the_probe_closes_the_circuit_and_dispatches_all_responses(core: Core, settings: Settings) -> None:
-    worker(core)
+    register_worker(core)
     first_id = open_circuit(core, settings)
-    blocked_ids = [submit(core, caller(core)) for _ in range(5)]
+    blocked_ids = [submit(core, create_caller(core)) for _ in range(5)]
     attempt = claim_probe(core, settings)
 
     assert core.circuits.close("scripted")
@@ -110,9 +110,9 @@ def test_an_answer_to_the_probe_closes_the_circuit_and_dispatches_all_responses(
 def test_a_failed_probe_reopens_the_circuit_for_longer_and_another_response_probes_next(
     core: Core, settings: Settings
 ) -> None:
-    worker(core)
+    register_worker(core)
     first_id = open_circuit(core, settings)
-    second_id = submit(core, caller(core))
+    second_id = submit(core, create_caller(core))
     ((failures, open_s, _),) = read_circuit(settings)
     assert failures == 1
     assert 0.4 < open_s <= 1
@@ -131,7 +131,7 @@ def test_a_failed_probe_reopens_the_circuit_for_longer_and_another_response_prob
 
 
 def test_a_circuit_is_open_up_to_the_maximum_or_as_long_as_the_server_requests(core: Core, settings: Settings) -> None:
-    worker(core)
+    register_worker(core)
     open_circuit(core, settings)
     sql(settings, "update circuits set failures = 40")
     for requested_delay_s, min_s, max_s in ((0, 7, 15), (120, 119, 120)):
@@ -145,8 +145,8 @@ def test_a_circuit_is_open_up_to_the_maximum_or_as_long_as_the_server_requests(c
 
 
 def test_simultaneous_failures_of_many_responses_open_the_circuit_once(core: Core, settings: Settings) -> None:
-    worker(core)
-    client = caller(core)
+    register_worker(core)
+    client = create_caller(core)
     attempts = [claim(core, submit(core, client)) for _ in range(12)]
 
     run_concurrently(*[lambda attempt=attempt: core.attempts.hand_back(attempt, UNAVAILABLE) for attempt in attempts])
@@ -156,8 +156,8 @@ def test_simultaneous_failures_of_many_responses_open_the_circuit_once(core: Cor
 
 
 def test_a_response_that_ran_when_the_circuit_opened_does_not_extend_it(core: Core, settings: Settings) -> None:
-    worker(core)
-    running_attempt = claim(core, submit(core, caller(core)))
+    register_worker(core)
+    running_attempt = claim(core, submit(core, create_caller(core)))
     open_circuit(core, settings)
     failures = read_circuit(settings)[0][0]
 
@@ -170,9 +170,9 @@ def test_a_response_that_ran_when_the_circuit_opened_does_not_extend_it(core: Co
 
 @pytest.mark.parametrize("end", ["lost", "cancelled", "handed back", "never claimed"])
 def test_a_probe_without_a_result_is_replaced_by_another_response(core: Core, settings: Settings, end: str) -> None:
-    worker(core)
+    register_worker(core)
     open_circuit(core, settings)
-    second_id = submit(core, caller(core))
+    second_id = submit(core, create_caller(core))
     expire_circuits(settings)
     core.dispatch.dispatch()
     (response_id,) = dispatched_ids(settings)
@@ -185,7 +185,7 @@ def test_a_probe_without_a_result_is_replaced_by_another_response(core: Core, se
         if end == "lost":
             sql(settings, update_query.format("lease_until = now() - interval '1 s'"), response_id)
         elif end == "cancelled":
-            core.responses.cancel(caller(core), response_id)
+            core.responses.cancel(create_caller(core), response_id)
         else:
             core.attempts.hand_back(attempt, HandBack("The worker was shut down.", delay_s=60))
 
@@ -198,17 +198,17 @@ def test_a_probe_without_a_result_is_replaced_by_another_response(core: Core, se
 def test_a_response_without_an_attempt_fails_at_its_deadline_with_the_circuits_cause(
     core: Core, settings: Settings
 ) -> None:
-    worker(core)
+    register_worker(core)
     attempted_id = open_circuit(core, settings)
-    blocked_id = submit(core, caller(core))
-    other_id = submit(core, caller(core), model="narrow")
+    blocked_id = submit(core, create_caller(core))
+    other_id = submit(core, create_caller(core), model="narrow")
     sql(settings, "update workers set seen_at = now() - interval '1 h'")
     sql(settings, "update responses set dispatched_at = null, queued_until = now() - interval '1 s'")
 
     core.sweep.run()
 
     def message(response_id: str) -> str:
-        return json.loads(core.responses.get(caller(core), response_id)[0])["error"]["message"]
+        return json.loads(core.responses.get(create_caller(core), response_id)[0])["error"]["message"]
 
     assert message(blocked_id).endswith(
         "because its model server was unavailable: The model server cannot be reached: no."
@@ -218,7 +218,7 @@ def test_a_response_without_an_attempt_fails_at_its_deadline_with_the_circuits_c
 
 
 def test_an_old_circuit_is_deleted_unless_its_probe_is_running(core: Core, settings: Settings) -> None:
-    worker(core)
+    register_worker(core)
     open_circuit(core, settings)
     open_circuit(core, settings, model="narrow")
     sql(settings, "insert into circuits (model, open_until, cause) values ('gone', now() - interval '1 h', 'no')")

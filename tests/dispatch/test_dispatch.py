@@ -9,20 +9,30 @@ import redis
 from core.bootstrap import Core
 from core.dispatch.celery_app import KEY_PREFIX, queue_name
 from core.settings import Settings
-from tests.harness.engine import COMPLETED, batch, caller, claim, dispatched_ids, run_concurrently, sql, submit, worker
+from tests.harness.engine import (
+    COMPLETED,
+    batch,
+    claim,
+    create_caller,
+    dispatched_ids,
+    register_worker,
+    run_concurrently,
+    sql,
+    submit,
+)
 
 
 def dispatch_to_new_worker(core: Core, settings: Settings, slots: int) -> list[str]:
     """Register a worker with this number of slots, and dispatch; return the IDs of the responses that it enqueued."""
     earlier_ids = set(dispatched_ids(settings))
-    worker(core, f"w{slots}", slots)
+    register_worker(core, f"w{slots}", slots)
     core.dispatch.dispatch()
     return [response_id for response_id in dispatched_ids(settings) if response_id not in earlier_ids]
 
 
 def test_a_response_is_dispatched_at_its_creation_if_a_slot_is_free(core: Core, settings: Settings) -> None:
-    worker(core, slots=2)
-    client = caller(core)
+    register_worker(core, slots=2)
+    client = create_caller(core)
 
     ids = [submit(core, client) for _ in range(3)]
 
@@ -30,9 +40,9 @@ def test_a_response_is_dispatched_at_its_creation_if_a_slot_is_free(core: Core, 
 
 
 def test_no_response_is_dispatched_to_workers_that_were_not_seen_recently(core: Core, settings: Settings) -> None:
-    worker(core, slots=10)
+    register_worker(core, slots=10)
     sql(settings, "update workers set seen_at = now() - interval '1 h'")
-    submit(core, caller(core))
+    submit(core, create_caller(core))
 
     core.dispatch.dispatch()
 
@@ -40,7 +50,7 @@ def test_no_response_is_dispatched_to_workers_that_were_not_seen_recently(core: 
 
 
 def test_dispatch_does_not_exceed_the_slots_of_the_workers(core: Core, settings: Settings) -> None:
-    client = caller(core)
+    client = create_caller(core)
     for _ in range(20):
         submit(core, client)
 
@@ -52,7 +62,7 @@ def test_dispatch_does_not_exceed_the_slots_of_the_workers(core: Core, settings:
 
 
 def test_a_freed_slot_goes_to_the_next_waiting_response(core: Core, settings: Settings) -> None:
-    client = caller(core)
+    client = create_caller(core)
     ids = [submit(core, client) for _ in range(3)]
     assert dispatch_to_new_worker(core, settings, 1) == ids[:1]
     attempt = claim(core, ids[0])
@@ -86,7 +96,7 @@ def test_a_new_response_of_a_higher_tier_is_dispatched_before_a_backlog_of_a_low
 
 
 def test_a_projects_backlog_does_not_delay_another_projects_single_response(core: Core, settings: Settings) -> None:
-    busy_client, other_client = caller(core, "busy"), caller(core, "other")
+    busy_client, other_client = create_caller(core, "busy"), create_caller(core, "other")
     for _ in range(50):
         submit(core, busy_client)
     response_id = submit(core, other_client)
@@ -95,14 +105,14 @@ def test_a_projects_backlog_does_not_delay_another_projects_single_response(core
 
 
 def test_the_oldest_response_of_a_project_is_dispatched_first(core: Core, settings: Settings) -> None:
-    client = caller(core)
+    client = create_caller(core)
     ids = [submit(core, client) for _ in range(10)]
 
     assert sorted(dispatch_to_new_worker(core, settings, 4)) == sorted(ids[:4])
 
 
 def test_a_models_concurrency_is_not_exceeded_and_other_models_are_not_delayed(core: Core, settings: Settings) -> None:
-    client = caller(core)
+    client = create_caller(core)
     narrow_ids = [submit(core, client, model="narrow") for _ in range(10)]
     other_ids = [submit(core, client) for _ in range(3)]
 
@@ -112,8 +122,8 @@ def test_a_models_concurrency_is_not_exceeded_and_other_models_are_not_delayed(c
 def test_a_models_concurrency_is_exact_under_simultaneous_creates_and_dispatches(
     core: Core, settings: Settings
 ) -> None:
-    worker(core, slots=50)
-    client = caller(core)
+    register_worker(core, slots=50)
+    client = create_caller(core)
 
     def create() -> None:
         for _ in range(10):
@@ -125,10 +135,10 @@ def test_a_models_concurrency_is_exact_under_simultaneous_creates_and_dispatches
 
 
 def test_simultaneous_dispatches_never_overbook_slots(core: Core, settings: Settings) -> None:
-    client = caller(core)
+    client = create_caller(core)
     for _ in range(60):
         submit(core, client)
-    worker(core, slots=20)
+    register_worker(core, slots=20)
 
     run_concurrently(*[lambda: [core.dispatch.dispatch() for _ in range(5)]] * 6)
 
@@ -136,8 +146,8 @@ def test_simultaneous_dispatches_never_overbook_slots(core: Core, settings: Sett
 
 
 def test_a_response_that_no_worker_claims_is_recalled_and_dispatched_again(core: Core, settings: Settings) -> None:
-    worker(core, slots=1)
-    response_id = submit(core, caller(core))
+    register_worker(core, slots=1)
+    response_id = submit(core, create_caller(core))
     sql(settings, "update responses set dispatched_at = now() - interval '1 min'")
     first_dispatch = sql(settings, "select dispatched_at from responses")
 
@@ -148,7 +158,7 @@ def test_a_response_that_no_worker_claims_is_recalled_and_dispatched_again(core:
 
 
 def test_a_response_is_not_dispatched_before_its_available_time(core: Core, settings: Settings) -> None:
-    submit(core, caller(core))
+    submit(core, create_caller(core))
     sql(settings, "update responses set available_at = now() + interval '1 min'")
 
     assert dispatch_to_new_worker(core, settings, 5) == []
@@ -159,8 +169,8 @@ def test_responses_are_recalled_while_the_broker_is_unavailable(settings: Settin
 
     without_broker = settings.model_copy(update={"redis_url": type(settings.redis_url)("redis://127.0.0.1:9/0")})
     with open_core(without_broker) as core:
-        worker(core)
-        submit(core, caller(core))
+        register_worker(core)
+        submit(core, create_caller(core))
         core.dispatch.dispatch()
 
     assert dispatched_ids(settings) == []
@@ -168,7 +178,7 @@ def test_responses_are_recalled_while_the_broker_is_unavailable(settings: Settin
 
 @pytest.mark.parametrize("waiting_count", [0, 3000])
 def test_dispatch_uses_its_indexes(core: Core, settings: Settings, waiting_count: int) -> None:
-    client = caller(core)
+    client = create_caller(core)
     response_id = submit(core, client)
     columns = "project_id, status, background, model, lane, tier, run_s, queued_until, ends_by, request, document"
     sql(
@@ -197,7 +207,7 @@ def test_dispatch_uses_its_indexes(core: Core, settings: Settings, waiting_count
         scans_before = connection.execute(
             "select seq_scan from pg_stat_user_tables where relname = 'responses'"
         ).fetchone()
-    worker(core, slots=10)
+    register_worker(core, slots=10)
 
     core.dispatch.dispatch()
     core.sweep.run()

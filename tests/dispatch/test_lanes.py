@@ -16,14 +16,14 @@ from core.dispatch.celery_app import KEY_PREFIX, queue_name
 from core.settings import Settings
 from tests.harness.engine import (
     UNAVAILABLE,
-    caller,
     claim,
+    create_caller,
     dispatched_ids,
     insert_backlog,
+    register_worker,
     run_concurrently,
     sql,
     submit,
-    worker,
 )
 
 
@@ -54,9 +54,9 @@ def test_a_response_waits_in_the_configured_lane_of_its_tier(core: Core, setting
 
 
 def test_a_response_is_enqueued_immediately_in_its_lane_if_a_slot_is_free(core: Core, settings: Settings) -> None:
-    worker(core, "general", 5)
-    worker(core, "batch", 5, ["slow"])
-    client = caller(core)
+    register_worker(core, "general", 5)
+    register_worker(core, "batch", 5, ["slow"])
+    client = create_caller(core)
 
     response_ids = {submit(core, client, service_tier="flex"), submit(core, client)}
 
@@ -67,9 +67,9 @@ def test_a_response_is_enqueued_immediately_in_its_lane_if_a_slot_is_free(core: 
 
 
 def test_the_slots_of_a_worker_of_several_lanes_are_not_assigned_twice(core: Core, settings: Settings) -> None:
-    worker(core, slots=10, lanes=["default", "slow", "fast"])
+    register_worker(core, slots=10, lanes=["default", "slow", "fast"])
     fill_lanes(core, settings)
-    client = caller(core)
+    client = create_caller(core)
 
     run_concurrently(
         *[lambda: [core.dispatch.dispatch() for _ in range(5)]] * 3,
@@ -80,7 +80,7 @@ def test_the_slots_of_a_worker_of_several_lanes_are_not_assigned_twice(core: Cor
 
 
 def test_lanes_on_the_same_workers_share_slots_by_the_weights_of_their_tiers(core: Core, settings: Settings) -> None:
-    worker(core, slots=26, lanes=["default", "slow", "fast"])
+    register_worker(core, slots=26, lanes=["default", "slow", "fast"])
     fill_lanes(core, settings)
 
     core.dispatch.dispatch()
@@ -89,7 +89,7 @@ def test_lanes_on_the_same_workers_share_slots_by_the_weights_of_their_tiers(cor
 
 
 def test_a_worker_of_one_lane_gets_no_responses_of_another_lane(core: Core, settings: Settings) -> None:
-    worker(core, "batch", 7, ["slow"])
+    register_worker(core, "batch", 7, ["slow"])
     fill_lanes(core, settings)
 
     core.dispatch.dispatch()
@@ -98,9 +98,9 @@ def test_a_worker_of_one_lane_gets_no_responses_of_another_lane(core: Core, sett
 
 
 def test_workers_of_one_lane_and_of_several_lanes_are_all_fully_used(core: Core, settings: Settings) -> None:
-    worker(core, "general", 6, ["default", "fast", "slow"])
-    worker(core, "batch", 5, ["slow"])
-    worker(core, "urgent", 2, ["fast"])
+    register_worker(core, "general", 6, ["default", "fast", "slow"])
+    register_worker(core, "batch", 5, ["slow"])
+    register_worker(core, "urgent", 2, ["fast"])
     fill_lanes(core, settings)
 
     while core.dispatch.dispatch():
@@ -113,8 +113,8 @@ def test_workers_of_one_lane_and_of_several_lanes_are_all_fully_used(core: Core,
 
 
 def test_one_dispatch_fills_the_lanes_of_separate_workers(core: Core, settings: Settings) -> None:
-    worker(core, "default", 6, ["default"])
-    worker(core, "batch", 5, ["slow"])
+    register_worker(core, "default", 6, ["default"])
+    register_worker(core, "batch", 5, ["slow"])
     fill_lanes(core, settings)
 
     core.dispatch.dispatch()
@@ -124,22 +124,22 @@ def test_one_dispatch_fills_the_lanes_of_separate_workers(core: Core, settings: 
 
 def test_an_excess_of_dispatched_responses_delays_only_its_own_lane(core: Core, settings: Settings) -> None:
     fill_lanes(core, settings)
-    worker(core, "default", 6, ["default"])
+    register_worker(core, "default", 6, ["default"])
     core.dispatch.dispatch()
     sql(settings, "update workers set slots = 2")
 
     assert core.dispatch.dispatch() == 0
-    worker(core, "batch", 5, ["slow"])
+    register_worker(core, "batch", 5, ["slow"])
     assert core.dispatch.dispatch() == 5
 
 
 def test_responses_of_a_stopped_worker_occupy_no_slots_of_live_workers(core: Core, settings: Settings) -> None:
-    client = caller(core)
-    worker(core, "old", 3)
+    client = create_caller(core)
+    register_worker(core, "old", 3)
     attempts = [claim(core, submit(core, client), "old") for _ in range(3)]
     waiting_ids = [submit(core, client) for _ in range(3)]
-    core.workers.leave("old")
-    worker(core, "new", 3)
+    core.workers.unregister("old")
+    register_worker(core, "new", 3)
 
     core.dispatch.dispatch()
 
@@ -148,8 +148,8 @@ def test_responses_of_a_stopped_worker_occupy_no_slots_of_live_workers(core: Cor
 
 
 def test_a_models_concurrency_limit_applies_across_all_lanes(core: Core, settings: Settings) -> None:
-    worker(core, slots=50, lanes=["default", "slow"])
-    client = caller(core)
+    register_worker(core, slots=50, lanes=["default", "slow"])
+    client = create_caller(core)
 
     def create(tier: str) -> None:
         for _ in range(10):
@@ -164,8 +164,8 @@ def test_a_models_concurrency_limit_applies_across_all_lanes(core: Core, setting
 
 
 def test_one_response_of_a_model_with_two_lanes_probes_its_servers(core: Core, settings: Settings) -> None:
-    worker(core, slots=50, lanes=["default", "slow"])
-    client = caller(core)
+    register_worker(core, slots=50, lanes=["default", "slow"])
+    client = create_caller(core)
     assert core.attempts.hand_back(claim(core, submit(core, client)), UNAVAILABLE)
     for tier in ("flex", "default") * 5:
         submit(core, client, service_tier=tier)
@@ -180,8 +180,8 @@ def test_one_response_of_a_model_with_two_lanes_probes_its_servers(core: Core, s
 def test_an_unserved_lane_is_reported_once_and_its_responses_fail_at_their_deadline(
     core: Core, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    submit(core, caller(core), service_tier="flex")
-    worker(core, slots=5)
+    submit(core, create_caller(core), service_tier="flex")
+    register_worker(core, slots=5)
     with caplog.at_level(logging.WARNING):
         core.sweep.run()
         core.sweep.run()
@@ -198,10 +198,10 @@ def test_an_unserved_lane_is_reported_once_and_its_responses_fail_at_their_deadl
 
 
 def test_workers_empty_a_lane_of_an_earlier_configuration(core: Core, settings: Settings) -> None:
-    response_id = submit(core, caller(core), service_tier="flex")
+    response_id = submit(core, create_caller(core), service_tier="flex")
     config_without_lanes = settings.config.with_name("plain.toml")
     config_without_lanes.write_text(settings.config.read_text().partition("[lanes]")[0])
-    worker(core, "old", 5, ["slow"])
+    register_worker(core, "old", 5, ["slow"])
 
     with open_core(settings.model_copy(update={"config": config_without_lanes})) as new_core:
         assert new_core.catalog.lanes.names == ("default",)

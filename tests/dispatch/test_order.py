@@ -6,7 +6,17 @@ import pytest
 
 from core.bootstrap import Core
 from core.settings import Settings
-from tests.harness.engine import COMPLETED, batch, caller, claim, dispatched_ids, insert_backlog, sql, submit, worker
+from tests.harness.engine import (
+    COMPLETED,
+    batch,
+    claim,
+    create_caller,
+    dispatched_ids,
+    insert_backlog,
+    register_worker,
+    sql,
+    submit,
+)
 
 
 def run_in_turn(core: Core, settings: Settings, turns: int, worker_id: str = "w1") -> list[str]:
@@ -31,7 +41,7 @@ def test_with_one_slot_every_tier_gets_its_share_of_turns(core: Core, settings: 
     client = core.keys.caller(core.keys.create({"no-limit"}))
     for tier in ("flex", "default", "no-limit"):
         insert_backlog(settings, submit(core, client, service_tier=tier), 60)
-    worker(core, slots=1)
+    register_worker(core, slots=1)
 
     order = read_column(settings, run_in_turn(core, settings, 52), "tier")
 
@@ -43,7 +53,7 @@ def test_with_one_slot_every_tier_gets_its_share_of_turns(core: Core, settings: 
 def test_a_tier_without_responses_accumulates_at_most_one_turn(core: Core, settings: Settings) -> None:
     client = core.keys.caller(core.keys.create({"no-limit"}))
     insert_backlog(settings, submit(core, client, service_tier="flex"), 60)
-    worker(core, slots=1)
+    register_worker(core, slots=1)
     run_in_turn(core, settings, 20)
     insert_backlog(settings, submit(core, client), 60)
 
@@ -54,8 +64,8 @@ def test_a_tier_without_responses_accumulates_at_most_one_turn(core: Core, setti
 
 def test_with_one_slot_projects_take_turns_regardless_of_their_backlogs(core: Core, settings: Settings) -> None:
     for project, count in (("large", 500), ("middle", 50), ("small", 2)):
-        insert_backlog(settings, submit(core, caller(core, project)), count)
-    worker(core, slots=1)
+        insert_backlog(settings, submit(core, create_caller(core, project)), count)
+    register_worker(core, slots=1)
 
     order = read_column(
         settings, run_in_turn(core, settings, 9), "(select name from projects p where p.id = project_id)"
@@ -73,13 +83,13 @@ def test_with_one_slot_projects_take_turns_regardless_of_their_backlogs(core: Co
 def test_a_response_that_started_without_a_wait_uses_its_projects_turn(
     core: Core, settings: Settings, recorded_by: str
 ) -> None:
-    worker(core, slots=1)
-    busy_client = caller(core, "busy")
+    register_worker(core, slots=1)
+    busy_client = create_caller(core, "busy")
     first_id = submit(core, busy_client)
     assert dispatched_ids(settings) == [first_id]
     attempt = claim(core, first_id)
     insert_backlog(settings, submit(core, busy_client), 200)
-    other_id = submit(core, caller(core, "other"))
+    other_id = submit(core, create_caller(core, "other"))
     if recorded_by == "sweeper":
         core.sweep.run()
 
@@ -90,10 +100,10 @@ def test_a_response_that_started_without_a_wait_uses_its_projects_turn(
 
 
 def test_a_tier_with_long_running_responses_gets_only_its_share_of_the_slots(core: Core, settings: Settings) -> None:
-    client = caller(core)
+    client = create_caller(core)
     insert_backlog(settings, submit(core, client, service_tier="flex"), 60)
     insert_backlog(settings, submit(core, client), 200)
-    worker(core, slots=10)
+    register_worker(core, slots=10)
     for _ in range(20):
         core.dispatch.dispatch()
         for response_id, tier in sql(settings, "select id, tier from responses where dispatched_at is not null"):
@@ -108,11 +118,11 @@ def test_a_tier_with_long_running_responses_gets_only_its_share_of_the_slots(cor
 def test_foreground_responses_of_a_project_are_dispatched_before_its_background_responses(
     core: Core, settings: Settings
 ) -> None:
-    client = caller(core)
+    client = create_caller(core)
     for _ in range(5):
         submit(core, client)
     foreground_id = submit(core, client, background=False)
-    worker(core, slots=1)
+    register_worker(core, slots=1)
 
     core.dispatch.dispatch()
 
@@ -120,29 +130,29 @@ def test_foreground_responses_of_a_project_are_dispatched_before_its_background_
 
 
 def test_flex_responses_of_a_project_are_dispatched_by_deadline(core: Core, settings: Settings) -> None:
-    client = caller(core)
+    client = create_caller(core)
     insert_backlog(settings, submit(core, client, service_tier="flex"), 300)
     late_id = submit(core, client, background_options={"completion_window": "8h"})
     early_id = submit(core, client, background_options={"completion_window": "2h"})
-    worker(core, slots=1)
+    register_worker(core, slots=1)
 
     assert run_in_turn(core, settings, 2) == [early_id, late_id]
 
 
 def test_other_flex_projects_do_not_delay_a_response_with_an_early_deadline(core: Core, settings: Settings) -> None:
     for number in range(5):
-        insert_backlog(settings, submit(core, caller(core, f"other{number}"), service_tier="flex"), 100)
-    due_id = submit(core, caller(core, "windowed"), background_options={"completion_window": "2h"})
-    worker(core, slots=1)
+        insert_backlog(settings, submit(core, create_caller(core, f"other{number}"), service_tier="flex"), 100)
+    due_id = submit(core, create_caller(core, "windowed"), background_options={"completion_window": "2h"})
+    register_worker(core, slots=1)
 
     assert due_id in run_in_turn(core, settings, 6)
 
 
 def test_over_limit_responses_leave_a_fifth_of_the_slots_free(core: Core, settings: Settings) -> None:
-    client = caller(core)
+    client = create_caller(core)
     insert_backlog(settings, submit(core, client), 30)
     sql(settings, "update responses set tier = 'over-limit'")
-    worker(core, slots=10)
+    register_worker(core, slots=10)
 
     core.dispatch.dispatch()
     assert len(dispatched_ids(settings)) == 8
@@ -154,13 +164,13 @@ def test_over_limit_responses_leave_a_fifth_of_the_slots_free(core: Core, settin
 
 
 def test_over_limit_responses_neither_use_nor_block_the_reserved_slots(core: Core, settings: Settings) -> None:
-    client = caller(core)
+    client = create_caller(core)
     insert_backlog(settings, submit(core, client), 30)
     sql(settings, "update responses set tier = 'over-limit', available_at = now() - interval '1 h'")
     within_limit_ids = [submit(core, client) for _ in range(3)]
-    worker(core, slots=10)
+    register_worker(core, slots=10)
     for number in range(8):
-        worker(core, f"full{number}", slots=0)
+        register_worker(core, f"full{number}", slots=0)
 
     core.dispatch.dispatch()
 

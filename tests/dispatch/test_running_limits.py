@@ -10,14 +10,14 @@ from core.settings import Settings
 from tests.harness.engine import (
     COMPLETED,
     batch,
-    caller,
     claim,
+    create_caller,
     dispatched_ids,
     insert_backlog,
+    register_worker,
     run_concurrently,
     sql,
     submit,
-    worker,
 )
 
 
@@ -51,11 +51,11 @@ def count_by_project_and_model(settings: Settings) -> Counter:
 
 def test_a_project_does_not_exceed_its_running_limit_for_each_model(core: Core, settings: Settings) -> None:
     for project in ("tight", "free"):
-        client = caller(core, project)
+        client = create_caller(core, project)
         for model in ("scripted", "absent", "unnamed"):
             for _ in range(6):
                 submit(core, client, model=model)
-    worker(core, slots=100)
+    register_worker(core, slots=100)
 
     while core.dispatch.dispatch():
         pass
@@ -71,8 +71,8 @@ def test_a_project_does_not_exceed_its_running_limit_for_each_model(core: Core, 
 
 
 def test_a_running_limit_is_exact_under_simultaneous_creates_and_dispatches(core: Core, settings: Settings) -> None:
-    worker(core, slots=50)
-    client = caller(core, "tight")
+    register_worker(core, slots=50)
+    client = create_caller(core, "tight")
 
     def create() -> None:
         for _ in range(10):
@@ -84,8 +84,8 @@ def test_a_running_limit_is_exact_under_simultaneous_creates_and_dispatches(core
 
 
 def test_a_running_limit_allows_the_next_response_after_each_end(core: Core, settings: Settings) -> None:
-    worker(core, slots=50)
-    client = caller(core, "tight")
+    register_worker(core, slots=50)
+    client = create_caller(core, "tight")
     ids = [submit(core, client) for _ in range(5)]
     attempts = [claim(core, response_id) for response_id in ids[:3]]
     assert core.dispatch.dispatch() == 0
@@ -97,13 +97,13 @@ def test_a_running_limit_allows_the_next_response_after_each_end(core: Core, set
 
 
 def test_responses_that_exceed_a_limit_do_not_delay_other_projects(core: Core, settings: Settings) -> None:
-    worker(core, slots=50)
-    client = caller(core, "tight")
+    register_worker(core, slots=50)
+    client = create_caller(core, "tight")
     for _ in range(3):
         submit(core, client)
     insert_backlog(settings, submit(core, client), 200)
 
-    response_id = submit(core, caller(core, "free"))
+    response_id = submit(core, create_caller(core, "free"))
 
     assert response_id in dispatched_ids(settings)
     assert core.dispatch.dispatch() == 0
@@ -114,7 +114,7 @@ def test_a_running_limit_applies_across_all_tiers_of_a_project(core: Core, setti
     for tier in ("flex", "default", "no-limit"):
         for _ in range(3):
             submit(core, client, service_tier=tier)
-    worker(core, slots=50)
+    register_worker(core, slots=50)
 
     core.dispatch.dispatch()
 

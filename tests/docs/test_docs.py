@@ -13,7 +13,7 @@ from core.config.catalog import Timeouts
 from core.settings import PREFIX, Settings
 from core.wire import status
 from core.wire.request import UNSUPPORTED_PARAMETERS
-from worker.consumer.pool import CLEANUP_S
+from worker.consumer.pool import CLEANUP_TIMEOUT_S
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
@@ -145,7 +145,7 @@ def test_compose_kills_a_worker_only_after_its_drain_time() -> None:
 
     assert match is not None
     drain_s, grace_s = int(match[1]), int(match[2])
-    assert grace_s >= drain_s + 15 > drain_s + CLEANUP_S
+    assert grace_s >= drain_s + 15 > drain_s + CLEANUP_TIMEOUT_S
 
 
 def test_the_code_writes_every_documented_log_message() -> None:

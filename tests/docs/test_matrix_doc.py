@@ -21,4 +21,4 @@ def test_every_test_of_the_packaged_model_exists() -> None:
     tree = ast.parse((TESTS / "local/test_model_features.py").read_text())
     defined = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
-    assert {feature.packaged for feature in FEATURES if feature.packaged} <= defined
+    assert {feature.packaged_test for feature in FEATURES if feature.packaged_test} <= defined

@@ -19,14 +19,14 @@ from core.wire.request import CreateResponse
 from core.wire.status import Status
 
 
-def caller(core: Core, project: str = "default") -> Caller:
+def create_caller(core: Core, project: str = "default") -> Caller:
     """Create an API key of a project, and the project if it does not exist; return the key's identity."""
     return core.keys.caller(core.keys.create(project=project))
 
 
-def worker(core: Core, name: str = "w1", slots: int = 100, lanes: Sequence[str] = ("default",)) -> str:
+def register_worker(core: Core, name: str = "w1", slots: int = 100, lanes: Sequence[str] = ("default",)) -> str:
     """Register a worker in Postgres; return its ID."""
-    core.workers.stamp(name, hostname="here", pid=1, slots=slots, lanes=lanes)
+    core.workers.register(name, hostname="here", pid=1, slots=slots, lanes=lanes)
     return name
 
 

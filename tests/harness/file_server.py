@@ -32,12 +32,12 @@ def redirect(location: str, status: int = 302) -> FileReply:
 
 
 class FileServer:
-    """A server on its own port; a test may change `paths`, the reply for each path, at any time."""
+    """A server on its own port; a test may change `replies`, the reply for each path, at any time."""
 
     def __init__(self, server: ThreadingHTTPServer) -> None:
         self.port = server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.paths: dict[str, FileReply] = {}
+        self.replies: dict[str, FileReply] = {}
         self.request_log: list[tuple[str, dict[str, str]]] = []  # (path, headers)
         self.closing = threading.Event()  # ends stalled replies
 
@@ -53,7 +53,7 @@ def running() -> Iterator[FileServer]:
         def do_GET(self) -> None:
             (files,) = servers
             files.request_log.append((self.path, dict(self.headers)))
-            reply = files.paths.get(self.path.partition("?")[0], FileReply(status=404))
+            reply = files.replies.get(self.path.partition("?")[0], FileReply(status=404))
             self.send_response(reply.status)
             headers = {**({"Content-Type": reply.media_type} if reply.media_type else {}), **reply.headers}
             if reply.sends_length:

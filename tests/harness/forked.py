@@ -85,7 +85,7 @@ class ForkedChild(Child):
     started it ends. Environment variables that the interpreter or the loader reads at startup have no effect.
     """
 
-    def _spawn(self, log: BinaryIO) -> Process:
+    def _spawn_process(self, log: BinaryIO) -> Process:
         interpreter, option, module, *arguments = self.part.argv
         assert (interpreter, option, module) == (sys.executable, "-m", cli.__name__)
         request = {
@@ -99,7 +99,7 @@ class ForkedChild(Child):
 
 
 def run(
-    arguments: Sequence[str], env: Mapping[str, str], *, stdin_text: str = "", within_s: float = 60
+    arguments: Sequence[str], env: Mapping[str, str], *, stdin_text: str = "", timeout_s: float = 60
 ) -> subprocess.CompletedProcess[str]:
     """Run `python -m cli.main ARGUMENTS` without a new interpreter, and return the result as `subprocess.run` does.
 
@@ -117,9 +117,9 @@ def run(
         stdin.write(stdin_text.encode())
         stdin.seek(0)
         process = _start(request, stdin, stdout, stderr)
-        if process.wait(within_s) is None:
+        if process.wait(timeout_s) is None:
             os.killpg(process.pid, signal.SIGKILL)
-            raise subprocess.TimeoutExpired(list(arguments), within_s)
+            raise subprocess.TimeoutExpired(list(arguments), timeout_s)
         for output in (stdout, stderr):
             output.seek(0)
         return subprocess.CompletedProcess(

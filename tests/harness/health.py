@@ -6,7 +6,7 @@ import urllib.request
 from typing import Any
 
 
-def health(port: int, path: str = "/healthz") -> tuple[int, dict[str, Any]]:
+def get_health(port: int, path: str = "/healthz") -> tuple[int, dict[str, Any]]:
     """Return status and body of a health endpoint; status 0 if the connection fails."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as reply:

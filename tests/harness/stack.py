@@ -28,7 +28,7 @@ from tests.model_server import ModelServer
 
 ROOT = Path(__file__).resolve().parents[2]
 # Short timeouts and intervals, so that the deployment detects and repairs faults within seconds.
-CLOCKS = {
+SHORT_TIMEOUTS = {
     "LEASE_S": "3",
     "RENEW_EVERY_S": "0.5",
     "WORKER_SEEN_S": "3",
@@ -83,7 +83,7 @@ class Stack:
             "BACKBURNER_CONFIG": str(config),
             "BACKBURNER_PORT": str(self.port),
             "BACKBURNER_FLOWER_PORT": str(self.flower_port),
-            **{f"BACKBURNER_{name}": value for name, value in CLOCKS.items()},
+            **{f"BACKBURNER_{name}": value for name, value in SHORT_TIMEOUTS.items()},
         }
 
     def __enter__(self) -> Self:
@@ -102,11 +102,11 @@ class Stack:
         for child in self.children.values():
             child.send_stop_signal()
         with contextlib.suppress(AssertionError):
-            until(lambda: all(child.ended() for child in self.children.values()), within_s=SHORT_GRACE_S)
+            until(lambda: all(child.ended() for child in self.children.values()), timeout_s=SHORT_GRACE_S)
         for child in self.children.values():
             if child.ended() is None:
                 child._kill_group()
-                until(child.ended, within_s=5)
+                until(child.ended, timeout_s=5)
         for proxy in self.proxies.values():
             proxy.close()
         self._disconnect()
@@ -185,7 +185,7 @@ class Stack:
         """Send SIGKILL to a process and its descendants, and wait until it has ended."""
         child = self.children.pop(name)
         child._kill_group()
-        until(child.ended, within_s=5)
+        until(child.ended, timeout_s=5)
 
     def stop(self, name: str) -> None:
         """Stop a process as a supervisor does."""

@@ -72,9 +72,9 @@ class TcpProxy:
         self._call(self._set(delay_s=0.0, discard_trigger=None, is_flowing=True))
         self._call(self._listen())
 
-    def delay(self, by_s: float) -> None:
-        """Delay all data by `by_s` seconds in both directions."""
-        self._call(self._set(delay_s=by_s, discard_trigger=None, is_flowing=True))
+    def delay(self, delay_s: float) -> None:
+        """Delay all data by `delay_s` seconds in both directions."""
+        self._call(self._set(delay_s=delay_s, discard_trigger=None, is_flowing=True))
 
     def hold(self) -> None:
         """Hold back all data in both directions, and deliver it after the fault ends."""

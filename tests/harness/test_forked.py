@@ -37,7 +37,7 @@ def test_a_forked_command_has_the_output_and_the_status_of_a_new_process(
     for child_class in (ForkedChild, Child):
         home = Home.at(tmp_path / child_class.__name__)
         child = child_class(part(*arguments, BACKBURNER_DATABSE_URL="x", BACKBURNER_HOME=str(tmp_path / "home")), home)
-        until(child.ended, within_s=30)
+        until(child.ended, timeout_s=30)
         assert child.ended() == end
         outputs.append(home.log_file("part").read_text())
 

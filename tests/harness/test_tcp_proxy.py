@@ -61,10 +61,10 @@ def connect(proxy: TcpProxy) -> socket.socket:
     return socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
 
 
-def exchange(client: socket.socket, data: bytes, *, within_s: float = 5) -> bytes | None:
-    """Send data; return the reply, or None if there is none within `within_s` seconds."""
+def exchange(client: socket.socket, data: bytes, *, timeout_s: float = 5) -> bytes | None:
+    """Send data; return the reply, or None if there is none within `timeout_s` seconds."""
     client.sendall(data)
-    client.settimeout(within_s)
+    client.settimeout(timeout_s)
     try:
         return client.recv(1024)
     except TimeoutError:
@@ -76,12 +76,12 @@ def test_a_blackhole_permanently_breaks_old_and_new_connections(
 ) -> None:
     proxy.blackhole()
     with connect(proxy) as second_client:
-        assert exchange(second_client, b"lost", within_s=0.2) is None
-        assert exchange(client, b"lost", within_s=0.2) is None
+        assert exchange(second_client, b"lost", timeout_s=0.2) is None
+        assert exchange(client, b"lost", timeout_s=0.2) is None
         proxy.pass_on()
 
-        assert exchange(second_client, b"lost", within_s=0.2) is None
-        assert exchange(client, b"lost", within_s=0.2) is None
+        assert exchange(second_client, b"lost", timeout_s=0.2) is None
+        assert exchange(client, b"lost", timeout_s=0.2) is None
     with connect(proxy) as new_client:
         assert exchange(new_client, b"back") == b"back"
     assert echo.received == b"helloback"
@@ -92,8 +92,8 @@ def test_a_blackhole_may_begin_with_a_given_request(proxy: TcpProxy, client: soc
     proxy.blackhole(from_request=b"BRPOP")
     with connect(proxy) as second_client:
         assert exchange(client, b"GET") == b"GET"
-        assert exchange(client, b"BRPOP", within_s=0.2) is None
-        assert exchange(client, b"GET", within_s=0.2) is None
+        assert exchange(client, b"BRPOP", timeout_s=0.2) is None
+        assert exchange(client, b"GET", timeout_s=0.2) is None
         assert exchange(second_client, b"GET") == b"GET"
 
 
@@ -103,7 +103,7 @@ def test_the_end_of_a_connection_during_a_blackhole_is_forwarded_afterwards(
     proxy.blackhole()
     client.close()
     with connect(proxy) as second_client:
-        assert exchange(second_client, b"lost", within_s=0.2) is None
+        assert exchange(second_client, b"lost", timeout_s=0.2) is None
     assert echo.open_connections == 1
     proxy.pass_on()
     until(lambda: echo.open_connections == 0)
@@ -112,7 +112,7 @@ def test_the_end_of_a_connection_during_a_blackhole_is_forwarded_afterwards(
 
 def test_held_data_is_delivered_after_the_fault(proxy: TcpProxy, client: socket.socket, echo: EchoServer) -> None:
     proxy.hold()
-    assert exchange(client, b" later", within_s=0.2) is None
+    assert exchange(client, b" later", timeout_s=0.2) is None
     assert echo.received == b"hello"
     proxy.pass_on()
 
@@ -121,7 +121,7 @@ def test_held_data_is_delivered_after_the_fault(proxy: TcpProxy, client: socket.
 
 def test_a_delay_applies_to_both_directions(proxy: TcpProxy, client: socket.socket) -> None:
     proxy.delay(0.2)
-    assert exchange(client, b"slow", within_s=0.3) is None
+    assert exchange(client, b"slow", timeout_s=0.3) is None
     client.settimeout(5)
     assert client.recv(1024) == b"slow"
 

@@ -10,28 +10,28 @@ T = TypeVar("T")
 LONGEST_PAUSE_S = 0.06
 
 
-def until(condition: Callable[[], T], *, within_s: float = 10, first_pause_s: float = 0.02) -> T:
-    """Return the first true value of the condition; fail if there is none within `within_s` seconds.
+def until(condition: Callable[[], T], *, timeout_s: float = 10, first_pause_s: float = 0.02) -> T:
+    """Return the first true value of the condition; fail if there is none within `timeout_s` seconds.
 
     Args:
         first_pause_s: the first pause between two evaluations. Later pauses grow up to `LONGEST_PAUSE_S`, because an
             evaluation that queries a server takes processor time from the process under test.
     """
-    deadline = time.monotonic() + within_s
+    deadline = time.monotonic() + timeout_s
     pause_s = first_pause_s
     while not (value := condition()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within_s} s: {condition}")
+            raise AssertionError(f"not within {timeout_s} s: {condition}")
         time.sleep(pause_s)
         pause_s = max(first_pause_s, min(1.2 * pause_s, LONGEST_PAUSE_S))
     return value
 
 
-def ended(client: openai.OpenAI, response_id: str, within_s: float = 15) -> openai.types.responses.Response:
+def wait_for_end(client: openai.OpenAI, response_id: str, timeout_s: float = 15) -> openai.types.responses.Response:
     """Wait until a response has ended; return it."""
     return until(
         lambda: (
             (response := client.responses.retrieve(response_id)).status not in {"queued", "in_progress"} and response
         ),
-        within_s=within_s,
+        timeout_s=timeout_s,
     )

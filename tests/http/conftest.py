@@ -7,7 +7,7 @@ import pytest
 from core.bootstrap import open_core
 from core.settings import Settings
 from tests.conftest import new_database
-from tests.harness.engine import worker
+from tests.harness.engine import register_worker
 from tests.http.http_api import Api, write_configuration
 
 
@@ -31,7 +31,7 @@ def api(postgres_url: str, template: str, _valkey: str, tmp_path_factory: pytest
 @pytest.fixture(scope="module")
 def worker_api(api: Api) -> Api:
     """The application with a worker that has capacity for all responses of the module's tests."""
-    worker(api.core, slots=100_000)
+    register_worker(api.core, slots=100_000)
     return api
 
 

@@ -104,7 +104,7 @@ class Api:
             writer.add(TextDelta(text))
         for call in calls:
             writer.add(call)
-        assert self.core.attempts.end(attempt, outcome, run.freeze())
+        assert self.core.attempts.end(attempt, outcome, run.freeze_batch())
         return attempt
 
     def get_response(self, response_id: str, **request: Any) -> TestResponse:

@@ -8,7 +8,7 @@ from werkzeug.test import TestResponse
 
 from core.bootstrap import Core
 from core.tenants import rights
-from tests.harness.engine import worker
+from tests.harness.engine import register_worker
 from tests.http.http_api import VALID_REQUEST, Api, check_error
 from tests.http.statuses import ALL_STATUSES, move_to_status
 
@@ -21,7 +21,7 @@ UNKNOWN_ID = POLL_PATH.format("resp_" + "0" * 48)
 @pytest.fixture
 def api(core: Core) -> Api:
     """The application on a database of one test, with a live worker."""
-    worker(core)
+    register_worker(core)
     return Api(core)
 
 

@@ -206,7 +206,7 @@ def test_a_response_is_accepted_without_valkey(settings: Settings) -> None:
     unreachable_url = SecretStr(f"redis://127.0.0.1:{ports.free_port()}/0")
     with open_core(settings.model_copy(update={"redis_url": unreachable_url}), connections=4) as core:
         api = Api(core)
-        core.workers.stamp("w1", hostname="here", pid=1, slots=10)
+        core.workers.register("w1", hostname="here", pid=1, slots=10)
 
         assert api.create_response()["status"] == "queued"
         assert api.cancel_response(api.create_response()["id"]).get_json()["status"] == "cancelled"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.bodies import deep_param
+from app.bodies import find_deep_param
 
 DEEP_JSON = b"[" * 3000
 
@@ -25,4 +25,4 @@ DEEP_JSON = b"[" * 3000
     ],
 )
 def test_the_parameter_with_excessive_nesting_is_found(body: bytes, param: str | None) -> None:
-    assert deep_param(body, 200) == param
+    assert find_deep_param(body, 200) == param

@@ -10,7 +10,7 @@ from core import ids
 from core.runs.ends import Outcome, failed_outcome
 from core.wire.status import Status
 from tests import fuzz
-from tests.harness.engine import COMPLETED, claim, opening_batch, worker
+from tests.harness.engine import COMPLETED, claim, opening_batch, register_worker
 from tests.http.http_api import Api
 
 EXAMPLES_PER_OPERATION = 10
@@ -23,7 +23,7 @@ OUTCOMES = {
 
 def create_response_with_status(api: Api, status: str) -> str:
     """Create a response and move it to a status; return its ID."""
-    worker(api.core, slots=10_000)  # renew the registration, because nothing is dispatched without free slots
+    register_worker(api.core, slots=10_000)  # renew the registration, because nothing is dispatched without free slots
     response_id = str(api.create_response()["id"])
     if status == "cancelled":
         api.cancel_response(response_id)

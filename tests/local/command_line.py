@@ -20,7 +20,7 @@ class CommandLine:
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, in a fork of this process instead of a new interpreter; return its result."""
-        return forked.run(arguments, self._environment(variables), within_s=30)
+        return forked.run(arguments, self._environment(variables), timeout_s=30)
 
     def _environment(self, variables: dict[str, str]) -> dict[str, str]:
         process_variables = environment.process_variables().items()

@@ -77,7 +77,7 @@ def test_generation_stops_when_the_client_disconnects(server):
     reply.close()
     connection.close()
 
-    until(lambda: server.count_busy_slots() == 0, within_s=2)
+    until(lambda: server.count_busy_slots() == 0, timeout_s=2)
 
 
 def test_the_model_server_stops_immediately_during_a_generation(tmp_path):

@@ -15,7 +15,7 @@ from local.processes import child
 from local.servers import model
 from tests.conftest import new_database
 from tests.harness.stack import Stack
-from tests.harness.waiting import ended
+from tests.harness.waiting import wait_for_end
 from tests.model_server import ModelServer
 
 SCHEMA = {
@@ -48,7 +48,7 @@ def wait_for_answer(client: openai.OpenAI, prompt: str, **fields: Any) -> openai
     response = client.responses.create(
         model="small", input=prompt, background=True, temperature=0, **{"max_output_tokens": 64} | fields
     )
-    return ended(client, response.id, within_s=60)
+    return wait_for_end(client, response.id, timeout_s=60)
 
 
 def test_the_packaged_model_answers_in_text(client: openai.OpenAI) -> None:

@@ -50,7 +50,7 @@ def test_a_killed_server_is_restarted_with_the_committed_data(home):
                 except psycopg.OperationalError:
                     return None
 
-            assert until(read_answer, within_s=20) == (42,)
+            assert until(read_answer, timeout_s=20) == (42,)
         assert int(home.pid_file("postgres").read_text()) != first_pid
     finally:
         supervisor.stop()

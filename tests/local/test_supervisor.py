@@ -67,7 +67,7 @@ def test_restart_delays_grow_and_do_not_delay_other_parts(supervisor, home):
 
     until(lambda: supervisor.tick() or len(supervisor.lines) == 3)
     os.kill(first_pid, signal.SIGKILL)
-    until(lambda: supervisor.tick() or read_pid(home, "api") not in {0, first_pid}, within_s=2)
+    until(lambda: supervisor.tick() or read_pid(home, "api") not in {0, first_pid}, timeout_s=2)
 
     delays = [line.split("restarting in ")[1].split(" s.")[0] for line in supervisor.lines if "worker" in line]
     assert delays[:3] == ["0.2", "0.4", "0.8"]

@@ -53,6 +53,6 @@ def test_a_killed_server_is_restarted_at_the_same_address(home):
                 except redis.ConnectionError:
                     return None
 
-        assert until(lambda: read_server_pid() not in {None, first_pid}, within_s=10)
+        assert until(lambda: read_server_pid() not in {None, first_pid}, timeout_s=10)
     finally:
         supervisor.stop()

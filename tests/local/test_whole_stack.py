@@ -52,7 +52,7 @@ class RunningUp:
             document = web.call("GET", f"{url}/{response['id']}", key=key)
             return document if document["status"] not in {"queued", "in_progress"} else None
 
-        return until(read_final_response, within_s=120)
+        return until(read_final_response, timeout_s=120)
 
 
 def is_alive(pid: int) -> bool:
@@ -78,8 +78,8 @@ def test_the_stack_works_again_after_all_parts_were_killed(up):
     for pid in old_pids.values():
         os.kill(pid, signal.SIGKILL)
 
-    until(lambda: up.pids().keys() == PART_NAMES and not set(up.pids().values()) & set(old_pids.values()), within_s=30)
-    until(lambda: up.backburner.run("doctor").returncode == 0, within_s=30, first_pause_s=0.5)
+    until(lambda: up.pids().keys() == PART_NAMES and not set(up.pids().values()) & set(old_pids.values()), timeout_s=30)
+    until(lambda: up.backburner.run("doctor").returncode == 0, timeout_s=30, first_pause_s=0.5)
     assert up.wait_for_answer("Say hello.")["status"] == "completed"
 
 

@@ -14,7 +14,7 @@ from core.bootstrap import Core
 from core.maintenance import recovery
 from core.maintenance.batch_size import BatchSize
 from core.settings import Settings
-from tests.harness.engine import caller, claim, sql, submit, worker
+from tests.harness.engine import claim, create_caller, register_worker, sql, submit
 from tests.harness.waiting import until
 
 # Ends the session that ends the response, as Postgres does with one that exceeds its time limits.
@@ -40,7 +40,7 @@ def breaking_end(settings: Settings, response_id: str) -> Iterator[None]:
 
 
 def status_of(core: Core, response_id: str) -> str:
-    document, _ = core.responses.get(caller(core), response_id)
+    document, _ = core.responses.get(create_caller(core), response_id)
     return str(json.loads(document)["status"])
 
 
@@ -49,7 +49,7 @@ def test_a_response_whose_end_breaks_the_connection_delays_no_other_response(
     core: Core, settings: Settings, monkeypatch: pytest.MonkeyPatch, is_orphan: bool
 ) -> None:
     monkeypatch.setattr(recovery, "_FIRST_DELAY_S", 0.5)
-    client = caller(core)
+    client = create_caller(core)
     broken_id, other_id = (submit(core, client, background=not is_orphan) for _ in range(2))
     column = "followed_until" if is_orphan else "queued_until"
     sql(settings, f"update responses set {column} = now() - interval '2 s' where id = %s", broken_id)
@@ -66,8 +66,8 @@ def test_a_response_whose_end_breaks_the_connection_delays_no_other_response(
 
 
 def test_a_lost_worker_is_recovered_behind_a_response_that_cannot_be_ended(core: Core, settings: Settings) -> None:
-    worker(core)
-    broken_id, lost_id = (submit(core, caller(core)) for _ in range(2))
+    register_worker(core)
+    broken_id, lost_id = (submit(core, create_caller(core)) for _ in range(2))
     sql(settings, "update responses set queued_until = now() - interval '1 s' where id = %s", broken_id)
     claim(core, lost_id)
     sql(settings, "update responses set lease_until = now() - interval '1 s' where id = %s", lost_id)
@@ -82,7 +82,7 @@ def test_a_lost_worker_is_recovered_behind_a_response_that_cannot_be_ended(core:
 def test_a_chore_that_fails_in_every_round_stops_no_other_chore_and_makes_the_sweeper_unhealthy(
     core: Core, settings: Settings
 ) -> None:
-    overdue_id = submit(core, caller(core))
+    overdue_id = submit(core, create_caller(core))
     sql(settings, "update responses set queued_until = now() - interval '1 s'")
     sql(settings, "alter table idempotency_keys rename column created_at to renamed")
     sweeper = Sweeper(core.sweep, settings, unhealthy_after_s=0.5)

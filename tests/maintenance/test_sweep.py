@@ -7,19 +7,19 @@ import psycopg
 import pytest
 
 from core.bootstrap import Core
-from core.maintenance.chore import BATCH
+from core.maintenance.chore import BATCH_SIZE
 from core.responses import responses_sql
 from core.runs import ends_sql
 from core.runs.attempt import HandBack
 from core.settings import Settings
 from core.streams import followers_sql
-from tests.harness.engine import COMPLETED, caller, claim, opening_batch, sql, submit, worker
+from tests.harness.engine import COMPLETED, claim, create_caller, opening_batch, register_worker, sql, submit
 from tests.harness.waiting import until
 
 
 def test_invalid_rows_beyond_a_batch_do_not_block_the_end_of_other_responses(core: Core, settings: Settings) -> None:
-    client = caller(core)
-    for _ in range(BATCH + 5):
+    client = create_caller(core)
+    for _ in range(BATCH_SIZE + 5):
         submit(core, client)
     sql(settings, "update responses set document = 'not json', queued_until = now() - interval '2 s'")
     valid_id = submit(core, client)
@@ -28,11 +28,11 @@ def test_invalid_rows_beyond_a_batch_do_not_block_the_end_of_other_responses(cor
     core.sweep.run()
 
     assert json.loads(core.responses.get(client, valid_id)[0])["status"] == "failed"
-    assert sql(settings, "select count(*) from responses where status = 'queued'") == [(BATCH + 5,)]
+    assert sql(settings, "select count(*) from responses where status = 'queued'") == [(BATCH_SIZE + 5,)]
 
 
 def test_a_locked_table_delays_only_the_deletion_of_its_own_rows(core: Core, settings: Settings) -> None:
-    client = caller(core)
+    client = create_caller(core)
     overdue_id = submit(core, client)
     sql(settings, "update responses set queued_until = now() - interval '1 s'")
     with psycopg.connect(settings.database_url.get_secret_value()) as connection:
@@ -45,8 +45,8 @@ def test_a_locked_table_delays_only_the_deletion_of_its_own_rows(core: Core, set
 
 
 def test_unstored_responses_are_deleted_in_batches_until_none_remains(core: Core, settings: Settings) -> None:
-    worker(core)
-    client = caller(core)
+    register_worker(core)
+    client = create_caller(core)
     for _ in range(7):
         attempt = claim(core, submit(core, client, store=False, background=False))
         core.attempts.end(attempt, COMPLETED, opening_batch(attempt))
@@ -56,7 +56,7 @@ def test_unstored_responses_are_deleted_in_batches_until_none_remains(core: Core
 
 
 def test_a_response_with_a_renewed_followed_until_is_not_cancelled(core: Core, settings: Settings) -> None:
-    response_id = submit(core, caller(core), background=False)
+    response_id = submit(core, create_caller(core), background=False)
     sql(settings, "update responses set followed_until = now() - interval '1 s'")
     with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
         assert followers_sql.select_orphans(connection, 10) == [response_id]
@@ -69,7 +69,7 @@ def test_a_response_with_a_renewed_followed_until_is_not_cancelled(core: Core, s
 
 
 def test_a_foreground_response_without_a_client_is_cancelled(core: Core, settings: Settings) -> None:
-    submit(core, caller(core), background=False)
+    submit(core, create_caller(core), background=False)
     sql(settings, "update responses set followed_until = now() - interval '1 s'")
 
     core.sweep.run()
@@ -78,8 +78,8 @@ def test_a_foreground_response_without_a_client_is_cancelled(core: Core, setting
 
 
 def test_a_lost_response_may_wait_until_its_final_deadline(core: Core, settings: Settings) -> None:
-    worker(core)
-    attempt = claim(core, submit(core, caller(core)))
+    register_worker(core)
+    attempt = claim(core, submit(core, create_caller(core)))
     sql(settings, "update responses set lease_until = now() - interval '1 s', queued_until = now() + interval '1 s'")
 
     core.sweep.run()
@@ -90,8 +90,8 @@ def test_a_lost_response_may_wait_until_its_final_deadline(core: Core, settings:
 
 
 def test_a_wait_for_the_model_server_does_not_change_the_queue_deadline(core: Core, settings: Settings) -> None:
-    worker(core)
-    attempt = claim(core, submit(core, caller(core)))
+    register_worker(core)
+    attempt = claim(core, submit(core, create_caller(core)))
     ((queued_until,),) = sql(settings, "select queued_until from responses")
 
     core.attempts.hand_back(attempt, HandBack("The server is busy.", awaits_server=True, delay_s=5))
@@ -102,8 +102,8 @@ def test_a_wait_for_the_model_server_does_not_change_the_queue_deadline(core: Co
 
 
 def test_a_run_ends_at_the_final_deadline_if_that_is_earlier(core: Core, settings: Settings) -> None:
-    worker(core)
-    response_id = submit(core, caller(core))
+    register_worker(core)
+    response_id = submit(core, create_caller(core))
     sql(settings, "update responses set ends_by = now() + interval '7 s'")
 
     attempt = claim(core, response_id)
@@ -116,8 +116,8 @@ def test_a_run_ends_at_the_final_deadline_if_that_is_earlier(core: Core, setting
 def test_each_lost_lease_doubles_the_delay_with_jitter(
     core: Core, settings: Settings, failures: int, min_s: float, max_s: float
 ) -> None:
-    worker(core)
-    client = caller(core)
+    register_worker(core)
+    client = create_caller(core)
     for _ in range(12):
         claim(core, submit(core, client))
     sql(settings, "update responses set failures = %s, lease_until = now() - interval '1 s'", failures)
@@ -138,8 +138,8 @@ def test_each_lost_lease_doubles_the_delay_with_jitter(
 
 
 def test_a_response_fails_after_the_maximum_number_of_lost_leases(core: Core, settings: Settings) -> None:
-    worker(core)
-    client = caller(core)
+    register_worker(core)
+    client = create_caller(core)
     attempt = claim(core, submit(core, client))
     sql(settings, "update responses set failures = %s, lease_until = now() - interval '1 s'", settings.max_failures - 1)
 

@@ -39,7 +39,7 @@ class Feature:
         chat_body: fields that the request to a Chat Completions server must contain.
         responses_body: fields that the request to a Responses server must contain.
         absent_fields: names of fields that a request to a model server must not contain.
-        packaged: name of the test of this feature with the packaged model.
+        packaged_test: name of the test of this feature with the packaged model.
         model: name of the configured model, without its API.
     """
 
@@ -54,7 +54,7 @@ class Feature:
     chat_body: Fields = field(default_factory=dict)
     responses_body: Fields = field(default_factory=dict)
     absent_fields: tuple[str, ...] = ()
-    packaged: str = ""
+    packaged_test: str = ""
     model: str = "plain"
 
 
@@ -99,7 +99,7 @@ FEATURES = (
             "max_output_tokens",
             "reasoning",
         ),
-        packaged="test_the_packaged_model_answers_in_text",
+        packaged_test="test_the_packaged_model_answers_in_text",
         chat_body={"stream": True, "temperature": 1},
         responses_body={"stream": True, "store": False, "temperature": 1},
     ),
@@ -206,7 +206,7 @@ FEATURES = (
         text,
         ("completed", '{"a":1}'),
         request={"text": {"format": {"type": "json_schema", **SCHEMA_FORMAT}}},
-        packaged="test_the_packaged_model_keeps_to_a_schema",
+        packaged_test="test_the_packaged_model_keeps_to_a_schema",
         chat_body={"response_format": {"type": "json_schema", "json_schema": SCHEMA_FORMAT}},
         responses_body={"text": {"format": {"type": "json_schema", **SCHEMA_FORMAT}}},
     ),
@@ -289,7 +289,7 @@ FEATURES = (
             ("é", [195, 169], -0.25, ["é"]),
         ],
         request={"include": ["message.output_text.logprobs"], "top_logprobs": 1},
-        packaged="test_the_packaged_model_gives_log_probabilities",
+        packaged_test="test_the_packaged_model_gives_log_probabilities",
         chat_body={"logprobs": True, "top_logprobs": 1},
         responses_body={"include": ["message.output_text.logprobs"], "top_logprobs": 1},
     ),

@@ -14,7 +14,7 @@ def features() -> str:
     """Return the table of features by API."""
     lines = ["| feature | `chat_completions` | `responses` | packaged model |", "|---|---|---|---|"]
     for feature in FEATURES:
-        test_cell = f"`{feature.packaged}`" if feature.packaged else ""
+        test_cell = f"`{feature.packaged_test}`" if feature.packaged_test else ""
         lines.append(f"| {feature.name} | {feature.chat_text} | {feature.responses_text} | {test_cell} |")
     return "\n".join(lines)
 

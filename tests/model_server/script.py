@@ -65,7 +65,7 @@ class Script:
     tokens: int | None = None  # number of generated tokens of the output
     text: str | None = None  # the output instead of `tokens`
     tool_calls: tuple[dict[str, str], ...] = ()  # after the text; each has "name", "arguments" and optionally "id"
-    whole: bool = False  # whether each tool call is sent in one piece, as some servers do
+    unsplit_tool_calls: bool = False  # whether each tool call is sent in one piece, as some servers do
     first_delay_s: float = 0.0  # before the first token
     delay_s: float = 0.0  # between two tokens
     finish: str | None = "stop"  # the finish reason; None: none is sent
@@ -76,7 +76,7 @@ class Script:
     code: str | None = None  # of the error reply
     retry_after: float | None = None  # header of the error reply, in seconds
     fail_times: int | None = None  # number of requests with the fault, from the first one on; None: all
-    drop_after: int | None = None  # number of tokens before the connection is dropped
+    drop_after_tokens: int | None = None  # number of tokens before the connection is dropped
     drop_how: str = "close"
     hang_after_tokens: int | None = None  # number of tokens before the server stops sending
     hang_after_reasoning_words: int | None = None  # chat completions only
@@ -179,7 +179,7 @@ def token_logprobs(token: str) -> list[dict[str, Any]]:
     return [logprob | {"top_logprobs": [logprob, {"token": "no", "bytes": None, "logprob": -1.5}]}]
 
 
-def tool_call_pieces(calls: tuple[dict[str, str], ...], *, whole: bool) -> list[dict[str, Any]]:
+def tool_call_pieces(calls: tuple[dict[str, str], ...], *, unsplit_tool_calls: bool) -> list[dict[str, Any]]:
     """Split tool calls into pieces of a stream: first the name, then the arguments in up to three pieces."""
     pieces: list[dict[str, Any]] = []
     for index, call in enumerate(calls):
@@ -187,7 +187,7 @@ def tool_call_pieces(calls: tuple[dict[str, str], ...], *, whole: bool) -> list[
         piece_length = max(1, -(-len(arguments) // 3))
         argument_pieces = (
             [arguments]
-            if whole
+            if unsplit_tool_calls
             else ["", *(arguments[start : start + piece_length] for start in range(0, len(arguments), piece_length))]
         )
         header = {"id": call.get("id", f"call_{uuid.uuid4().hex}"), "type": "function"}

@@ -96,7 +96,7 @@ class Answer:
         self.model = str(body.get("model", MODEL))
         self.messages = body["messages"]
         self.tools = body.get("tools", ())
-        calls = tool_call_pieces(script.tool_calls, whole=script.whole)
+        calls = tool_call_pieces(script.tool_calls, unsplit_tool_calls=script.unsplit_tool_calls)
         self.chunks: list[str | dict[str, Any]] = [*split_output(script, self.messages), *calls]
         self.finish = script.finish
         limit = body.get("max_output_tokens", body.get("max_completion_tokens", body.get("max_tokens")))
@@ -143,7 +143,7 @@ class Answer:
             return web.Response(text="{this is not JSON", content_type="application/json")
         message = {"role": "assistant", "content": "".join(chunk for chunk in self.chunks if isinstance(chunk, str))}
         if self.finish == "tool_calls":
-            message["tool_calls"] = tool_call_pieces(self.script.tool_calls, whole=True)
+            message["tool_calls"] = tool_call_pieces(self.script.tool_calls, unsplit_tool_calls=True)
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish}
         answer = self.envelope("chat.completion", [choice])
         return web.json_response(answer | ({"usage": self.usage()} if self.sends_usage else {}))
@@ -224,7 +224,7 @@ class Answer:
 
         if response is not None and is_due(self.script.garbage_after_tokens):
             await response.write(b"data: {this is not JSON\n\n")
-        if is_due(self.script.drop_after):
+        if is_due(self.script.drop_after_tokens):
             await self.drop()
         if is_due(self.script.hang_after_tokens):
             await asyncio.Event().wait()

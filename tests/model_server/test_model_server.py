@@ -160,7 +160,7 @@ def tool_call_pieces(events: list[str]) -> list[dict[str, Any]]:
 def test_tool_calls_follow_the_text_in_one_piece_or_several(server: ModelServer) -> None:
     calls = [{"name": "f", "arguments": '{"a": 1}', "id": "call_1"}, {"name": "g", "arguments": ""}]
     events = stream_events(server, server.script(text="so", tool_calls=calls))
-    complete_pieces = tool_call_pieces(stream_events(server, server.script(tool_calls=calls, whole=True)))
+    complete_pieces = tool_call_pieces(stream_events(server, server.script(tool_calls=calls, unsplit_tool_calls=True)))
     assert token_texts(events) == ["so"]
     assert finish_reasons(events) == ["tool_calls"]
     assert [(piece["index"], piece["function"]) for piece in tool_call_pieces(events)] == [
@@ -214,7 +214,7 @@ def test_only_the_first_requests_of_a_tag_fail(server: ModelServer) -> None:
 
 
 def test_fail_times_also_limits_other_faults(server: ModelServer) -> None:
-    script = server.script(tag="once", tokens=2, drop_after=1, fail_times=1)
+    script = server.script(tag="once", tokens=2, drop_after_tokens=1, fail_times=1)
     with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
         stream_events(server, script)
     assert token_texts(stream_events(server, script)) == ["tok0 ", "tok1 "]
@@ -223,9 +223,9 @@ def test_fail_times_also_limits_other_faults(server: ModelServer) -> None:
 @pytest.mark.parametrize(("how", "error"), [("close", http.client.IncompleteRead), ("reset", ConnectionResetError)])
 @pytest.mark.parametrize(("drop_after", "sent_tokens"), [(0, 0), (2, 2), (9, 3)])
 def test_a_connection_is_dropped_after_the_scripted_number_of_tokens(
-    server: ModelServer, how: str, error: type[Exception], drop_after: int, sent_tokens: int
+    server: ModelServer, how: str, error: type[Exception], drop_after_tokens: int, sent_tokens: int
 ) -> None:
-    script = server.script(tag="drop", tokens=3, drop_after=drop_after, drop_how=how)
+    script = server.script(tag="drop", tokens=3, drop_after_tokens=drop_after_tokens, drop_how=how)
     with RawRequest(server, script) as raw_request, pytest.raises(error):
         list(raw_request.events())
     record = single_record(server, "drop")
@@ -235,7 +235,7 @@ def test_a_connection_is_dropped_after_the_scripted_number_of_tokens(
 @pytest.mark.parametrize("how", ["close", "reset"])
 def test_every_token_before_a_drop_arrives(server: ModelServer, how: str) -> None:
     events: list[str] = []
-    script = server.script(tokens=500, drop_after=400, drop_how=how)
+    script = server.script(tokens=500, drop_after_tokens=400, drop_how=how)
     with RawRequest(server, script) as raw_request, pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
         events.extend(raw_request.events())  # a list comprehension would lose the events before the error
     assert len(token_texts(events)) == 400

@@ -16,7 +16,7 @@ from core.breaker import PROBE_INTERVAL_S
 from core.config.limits import Limits
 from core.quota.token_bucket import Credits
 from core.settings import Settings
-from tests.harness.engine import caller, submit
+from tests.harness.engine import create_caller, submit
 from tests.harness.waiting import until
 
 LIMITS_CONFIG = """
@@ -48,7 +48,7 @@ def submit_over_limit(core: Core, client, **fields: object) -> errors.RateLimitE
 
 
 def test_a_hanging_redis_delays_one_create_briefly_and_fails_none(core: Core, valkey: redis.Redis) -> None:
-    client = caller(core, "few-requests")
+    client = create_caller(core, "few-requests")
     submit(core, client)
     pid = valkey.info()["process_id"]
     os.kill(pid, signal.SIGSTOP)
@@ -71,7 +71,7 @@ def test_a_hanging_redis_delays_one_create_briefly_and_fails_none(core: Core, va
 
 
 def test_creates_are_admitted_by_postgres_while_redis_rejects_writes(core: Core, valkey: redis.Redis) -> None:
-    client = caller(core, "few-requests")
+    client = create_caller(core, "few-requests")
     valkey.config_set("maxmemory", 1)
     try:
         for _ in range(5):
@@ -84,7 +84,7 @@ def test_creates_are_admitted_by_postgres_while_redis_rejects_writes(core: Core,
 def test_tokens_are_limited_by_the_usage_of_the_last_minute_without_redis(
     core: Core, valkey: redis.Redis, settings: Settings
 ) -> None:
-    client = caller(core, "few-tokens")
+    client = create_caller(core, "few-tokens")
     valkey.config_set("maxmemory", 1)
     try:
         submit(core, client, max_output_tokens=599)
@@ -102,7 +102,7 @@ def test_tokens_are_limited_by_the_usage_of_the_last_minute_without_redis(
 def test_a_bucket_is_reduced_by_the_creates_admitted_while_redis_was_unavailable(
     core: Core, valkey: redis.Redis
 ) -> None:
-    client = caller(core, "few-requests")
+    client = create_caller(core, "few-requests")
     submit(core, client)
     valkey.config_set("maxmemory", 1)
     for _ in range(3):
@@ -112,7 +112,7 @@ def test_a_bucket_is_reduced_by_the_creates_admitted_while_redis_was_unavailable
     def can_reach_redis() -> bool:
         return core.creation._admission._credits._breaker.allows_call
 
-    until(can_reach_redis, within_s=PROBE_INTERVAL_S + 1)
+    until(can_reach_redis, timeout_s=PROBE_INTERVAL_S + 1)
     submit(core, client)
     submit_over_limit(core, client)
 

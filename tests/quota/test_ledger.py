@@ -12,7 +12,7 @@ from core.bootstrap import Core
 from core.quota import ledger_sql
 from core.runs.ends import AttemptUsage
 from core.settings import Settings
-from tests.harness.engine import caller, claim, submit, worker
+from tests.harness.engine import claim, create_caller, register_worker, submit
 from tests.quota.usage import end_response
 
 LIMITS_CONFIG = """
@@ -55,8 +55,8 @@ def sum_usage(sql) -> tuple[tuple, tuple]:
 
 
 def test_every_ended_response_has_one_row_whichever_process_ends_it(core: Core, sql) -> None:
-    worker(core)
-    client = caller(core)
+    register_worker(core)
+    client = create_caller(core)
     completed_id, client_cancelled_id, operator_cancelled_id, deleted_id, expired_id = [
         submit(core, client) for _ in range(5)
     ]
@@ -83,12 +83,12 @@ def test_every_ended_response_has_one_row_whichever_process_ends_it(core: Core, 
 
 
 def test_the_row_of_a_response_includes_all_its_attempts(core: Core, sql) -> None:
-    worker(core)
-    response_id = submit(core, caller(core))
+    register_worker(core)
+    response_id = submit(core, create_caller(core))
     first_attempt = claim(core, response_id)
     sql("update responses set lease_until = now() - interval '1 s' where id = %s returning 1", response_id)
     core.sweep.run()
-    core.attempts.note_usage(first_attempt, AttemptUsage(7, 3, estimated=True))
+    core.attempts.record_usage(first_attempt, AttemptUsage(7, 3, estimated=True))
     sql("update responses set available_at = now(), dispatched_at = now() where id = %s returning 1", response_id)
     end_response(core, response_id, AttemptUsage(10, 20, estimated=False))
 
@@ -97,15 +97,15 @@ def test_the_row_of_a_response_includes_all_its_attempts(core: Core, sql) -> Non
 
 
 def test_usage_reported_after_a_cancel_is_added_once_and_settled_again(core: Core, sql, valkey) -> None:
-    worker(core)
-    client = caller(core, "limited")
+    register_worker(core)
+    client = create_caller(core, "limited")
     response_id = submit(core, client, max_output_tokens=100)
     attempt = claim(core, response_id)
     core.responses.cancel(client, response_id)
     assert core.ledger.settle() == 1
     assert stored_tokens(valkey) == pytest.approx(10_000)
     for _ in range(2):
-        core.attempts.note_usage(attempt, AttemptUsage(30, 40, estimated=True))
+        core.attempts.record_usage(attempt, AttemptUsage(30, 40, estimated=True))
 
     assert sql("select input_tokens, output_tokens, usage_estimated, charged_tokens from usage_ledger") == [
         (30, 40, True, 0)
@@ -117,25 +117,25 @@ def test_usage_reported_after_a_cancel_is_added_once_and_settled_again(core: Cor
 
 
 def test_usage_reported_after_a_delete_is_counted(core: Core, sql) -> None:
-    worker(core)
-    client = caller(core)
+    register_worker(core)
+    client = create_caller(core)
     response_id = submit(core, client)
     attempt = claim(core, response_id)
     core.responses.cancel(client, response_id)
     core.responses.delete(client, response_id)
-    core.attempts.note_usage(attempt, AttemptUsage(30, 40, estimated=True))
+    core.attempts.record_usage(attempt, AttemptUsage(30, 40, estimated=True))
 
     assert sql("select input_tokens, output_tokens from usage_ledger") == [(30, 40)]
 
 
 def test_usage_reported_while_the_response_ends_is_counted_once(core: Core, sql) -> None:
-    worker(core)
-    client = caller(core)
+    register_worker(core)
+    client = create_caller(core)
     response_ids = [submit(core, client) for _ in range(20)]
     attempts = [claim(core, response_id) for response_id in response_ids]
     with ThreadPoolExecutor(6) as threads:
         for attempt in attempts:
-            threads.submit(core.attempts.note_usage, attempt, AttemptUsage(3, 4, estimated=True))
+            threads.submit(core.attempts.record_usage, attempt, AttemptUsage(3, 4, estimated=True))
             threads.submit(core.responses.cancel, client, attempt.response_id)
 
     assert sql("select count(*), sum(input_tokens), sum(output_tokens) from usage_ledger") == [(20, 60, 80)]
@@ -149,8 +149,8 @@ def test_usage_reported_while_the_response_ends_is_counted_once(core: Core, sql)
 def test_credits_are_corrected_by_the_actual_usage(
     core: Core, valkey, sql, usage: AttemptUsage, remaining_tokens: int
 ) -> None:
-    worker(core)
-    response_id = submit(core, caller(core, "limited"), max_output_tokens=4999)
+    register_worker(core)
+    response_id = submit(core, create_caller(core, "limited"), max_output_tokens=4999)
     assert stored_tokens(valkey) == pytest.approx(5000)
     end_response(core, response_id, usage)
 
@@ -163,8 +163,8 @@ def test_credits_are_corrected_by_the_actual_usage(
 
 
 def test_concurrent_sweepers_settle_a_response_once_even_after_a_crash(core: Core, valkey, sql) -> None:
-    worker(core)
-    client = caller(core, "limited")
+    register_worker(core)
+    client = create_caller(core, "limited")
     for _ in range(20):
         end_response(core, submit(core, client, max_output_tokens=199), AttemptUsage(150, 150, estimated=False))
     tokens_before = stored_tokens(valkey)
@@ -184,8 +184,8 @@ def test_concurrent_sweepers_settle_a_response_once_even_after_a_crash(core: Cor
 
 
 def test_a_lost_bucket_is_rebuilt_from_the_usage_of_the_last_minute(core: Core, valkey, sql) -> None:
-    worker(core)
-    client = caller(core, "limited")
+    register_worker(core)
+    client = create_caller(core, "limited")
     for number in range(10):
         response_id = submit(core, client, max_output_tokens=299)
         if number % 2:
@@ -205,8 +205,8 @@ def test_a_lost_bucket_is_rebuilt_from_the_usage_of_the_last_minute(core: Core, 
 
 
 def test_usage_is_grouped_by_the_requested_columns(core: Core) -> None:
-    worker(core)
-    first_client, second_client = caller(core, "first"), caller(core, "second")
+    register_worker(core)
+    first_client, second_client = create_caller(core, "first"), create_caller(core, "second")
     for client, tier in ((first_client, "default"), (first_client, "flex"), (second_client, "flex")):
         end_response(
             core, submit(core, client, service_tier=tier), AttemptUsage(10, 20, estimated=False, cached_tokens=1)

@@ -16,7 +16,7 @@ from core.responses.create import _Order
 from core.responses.draft import Draft
 from core.settings import Settings
 from core.wire.request import CreateResponse
-from tests.harness.engine import caller, claim, run_concurrently, sql, submit, worker
+from tests.harness.engine import claim, create_caller, register_worker, run_concurrently, sql, submit
 
 SELECT_DISPATCHED = "select id from responses where dispatched_at is not null and status = 'queued'"
 
@@ -24,7 +24,7 @@ SELECT_DISPATCHED = "select id from responses where dispatched_at is not null an
 @pytest.fixture
 def rows(core: Core) -> list[Draft]:
     """The rows of three create requests, before they are inserted."""
-    client = caller(core)
+    client = create_caller(core)
     request = CreateResponse.model_validate({"model": "scripted", "input": "hi", "background": True})
     orders = [
         _Order(
@@ -43,8 +43,8 @@ def rows(core: Core) -> list[Draft]:
 
 
 def test_concurrent_creates_dispatch_one_response_per_free_slot(core: Core, settings: Settings) -> None:
-    worker(core, slots=5)
-    client = caller(core)
+    register_worker(core, slots=5)
+    client = create_caller(core)
 
     response_ids = run_concurrently(*[lambda: submit(core, client)] * 32)
 
@@ -63,7 +63,7 @@ def test_a_row_that_postgres_rejects_does_not_affect_the_other_rows(
 ) -> None:
     rows[1] = rows[1]._replace(document="\0")
 
-    first_outcome, error, last_outcome = core.creation._accepting._write_all(rows)
+    first_outcome, error, last_outcome = core.creation._acceptor._write_all(rows)
 
     assert (first_outcome, last_outcome) == (False, False)
     assert isinstance(error, psycopg.DataError)
@@ -74,10 +74,10 @@ def test_a_row_that_postgres_rejects_does_not_affect_the_other_rows(
 def test_a_row_that_an_earlier_attempt_committed_is_not_inserted_twice(
     core: Core, settings: Settings, rows: list[Draft]
 ) -> None:
-    accepting = core.creation._accepting
-    assert accepting.accept(rows[1])
+    acceptor = core.creation._acceptor
+    assert acceptor.accept(rows[1])
 
-    assert list(accepting._write_all(rows)) == [False, None, False]
+    assert list(acceptor._write_all(rows)) == [False, None, False]
     assert sql(settings, "select count(*) from responses") == [(3,)]
     assert sql(settings, "select count(*) from response_events") == [(3,)]
 
@@ -85,7 +85,7 @@ def test_a_row_that_an_earlier_attempt_committed_is_not_inserted_twice(
 def test_every_create_of_a_batch_fails_while_postgres_is_unavailable(core: Core, rows: list[Draft]) -> None:
     core.creation._database.close()
 
-    outcomes = core.creation._accepting._write_all(rows)
+    outcomes = core.creation._acceptor._write_all(rows)
 
     assert all(isinstance(outcome, errors.StoreUnavailable) for outcome in outcomes)
 
@@ -93,10 +93,10 @@ def test_every_create_of_a_batch_fails_while_postgres_is_unavailable(core: Core,
 def test_concurrent_over_limit_responses_leave_the_reserve_free(
     core: Core, settings: Settings, rows: list[Draft]
 ) -> None:
-    worker(core, slots=5)
+    register_worker(core, slots=5)
     over_limit_rows = [row._replace(tier="over-limit", id=f"resp_{n:048}") for n, row in enumerate(rows * 2)]
 
-    core.creation._accepting._write_all(over_limit_rows)
+    core.creation._acceptor._write_all(over_limit_rows)
 
     assert len(sql(settings, SELECT_DISPATCHED)) == 4
 
@@ -106,10 +106,10 @@ def test_each_large_create_is_written_in_a_separate_transaction(
 ) -> None:
     small_rows = [rows[0]._replace(id=f"resp_{n:048}") for n in range(12)]
     large_rows = [rows[0]._replace(id=f"resp_1{n:047}", request=" " * 100_000 + "{}") for n in range(12)]
-    accepting = core.creation._accepting
+    acceptor = core.creation._acceptor
 
     run_concurrently(
-        *[lambda row=row: accepting.accept(row) for pair in zip(small_rows, large_rows, strict=True) for row in pair]
+        *[lambda row=row: acceptor.accept(row) for pair in zip(small_rows, large_rows, strict=True) for row in pair]
     )
 
     batches_query = "select array_agg(length(request) > 100000) from responses group by xmin::text"

@@ -10,16 +10,26 @@ from core.runs.attempt import HandBack
 from core.runs.attempts import Batch, BatchResult
 from core.runs.ends import failed_outcome
 from core.settings import Settings
-from tests.harness.engine import COMPLETED, batch, caller, claim, opening_batch, run_concurrently, sql, submit, worker
+from tests.harness.engine import (
+    COMPLETED,
+    batch,
+    claim,
+    create_caller,
+    opening_batch,
+    register_worker,
+    run_concurrently,
+    sql,
+    submit,
+)
 
 WORKER_COUNT = 8
 EMPTY_RESULT = BatchResult(set(), set())
 
 
 def test_only_one_of_many_workers_claims_a_response(core: Core) -> None:
-    owner = caller(core)
+    owner = create_caller(core)
     for _ in range(20):
-        worker(core)
+        register_worker(core)
         response_id = submit(core, owner)
 
         claims = run_concurrently(*[lambda n=n: core.attempts.claim(response_id, f"w{n}") for n in range(WORKER_COUNT)])
@@ -28,7 +38,7 @@ def test_only_one_of_many_workers_claims_a_response(core: Core) -> None:
 
 
 def test_an_undispatched_response_cannot_be_claimed(core: Core) -> None:
-    response_id = submit(core, caller(core))  # not dispatched, because no worker is registered
+    response_id = submit(core, create_caller(core))  # not dispatched, because no worker is registered
 
     assert core.attempts.claim(response_id, "w1") is None
 
@@ -36,8 +46,8 @@ def test_an_undispatched_response_cannot_be_claimed(core: Core) -> None:
 def test_a_simultaneous_cancel_and_end_store_one_terminal_event_and_one_document(
     core: Core, settings: Settings
 ) -> None:
-    worker(core)
-    owner = caller(core)
+    register_worker(core)
+    owner = create_caller(core)
     for _ in range(20):
         attempt = claim(core, submit(core, owner))
         last_batch = opening_batch(attempt)
@@ -59,8 +69,8 @@ def test_a_simultaneous_cancel_and_end_store_one_terminal_event_and_one_document
 
 
 def test_a_cancelled_response_keeps_its_partial_output_as_incomplete(core: Core) -> None:
-    worker(core)
-    owner = caller(core)
+    register_worker(core)
+    owner = create_caller(core)
     attempt = claim(core, submit(core, owner))
     core.attempts.append_events([opening_batch(attempt, "Once upon")])
 
@@ -73,8 +83,8 @@ def test_a_cancelled_response_keeps_its_partial_output_as_incomplete(core: Core)
 
 
 def test_a_worker_cannot_write_to_a_cancelled_response(core: Core, settings: Settings) -> None:
-    worker(core)
-    owner = caller(core)
+    register_worker(core)
+    owner = create_caller(core)
     attempt = claim(core, submit(core, owner))
     core.responses.cancel(owner, attempt.response_id)
     events = sql(settings, "select * from response_events order by first_seq")
@@ -88,8 +98,8 @@ def test_a_worker_cannot_write_to_a_cancelled_response(core: Core, settings: Set
 
 
 def test_an_older_attempt_cannot_write_after_a_newer_attempt_has_begun(core: Core, settings: Settings) -> None:
-    worker(core)
-    old_attempt = claim(core, submit(core, caller(core)))
+    register_worker(core)
+    old_attempt = claim(core, submit(core, create_caller(core)))
     sql(settings, "update responses set lease_until = now() - interval '1 s'")
     core.sweep.run()
     sql(settings, "update responses set available_at = now(), dispatched_at = now()")
@@ -104,8 +114,8 @@ def test_an_older_attempt_cannot_write_after_a_newer_attempt_has_begun(core: Cor
 
 
 def test_a_committed_batch_is_found_in_the_log(core: Core) -> None:
-    worker(core)
-    attempt = claim(core, submit(core, caller(core)))
+    register_worker(core)
+    attempt = claim(core, submit(core, create_caller(core)))
     written_batch = opening_batch(attempt)
     unwritten_batch = Batch(attempt.response_id, attempt.number, written_batch.next_seq, written_batch.lines[:1])
 
@@ -116,8 +126,8 @@ def test_a_committed_batch_is_found_in_the_log(core: Core) -> None:
 
 
 def test_a_batch_of_events_is_written_only_for_current_attempts(core: Core) -> None:
-    worker(core)
-    owner = caller(core)
+    register_worker(core)
+    owner = create_caller(core)
     attempts = [claim(core, submit(core, owner)) for _ in range(10)]
     core.responses.cancel(owner, attempts[3].response_id)
 
@@ -127,8 +137,8 @@ def test_a_batch_of_events_is_written_only_for_current_attempts(core: Core) -> N
 
 
 def test_renewals_flushes_sweeps_and_dispatches_never_deadlock(core: Core) -> None:
-    worker(core)
-    owner = caller(core)
+    register_worker(core)
+    owner = create_caller(core)
     attempts = [claim(core, submit(core, owner)) for _ in range(20)]
     fences = [(attempt.response_id, attempt.number) for attempt in attempts]
 
@@ -155,7 +165,7 @@ def test_renewals_flushes_sweeps_and_dispatches_never_deadlock(core: Core) -> No
     ],
 )
 def test_postgres_rejects_a_change_of_an_ended_response(core: Core, settings: Settings, change: str) -> None:
-    owner = caller(core)
+    owner = create_caller(core)
     core.responses.cancel(owner, submit(core, owner))
 
     with pytest.raises(psycopg.errors.CheckViolation, match="cannot change"):
@@ -163,24 +173,24 @@ def test_postgres_rejects_a_change_of_an_ended_response(core: Core, settings: Se
 
 
 def test_postgres_rejects_a_decrease_of_the_attempt_number(core: Core, settings: Settings) -> None:
-    worker(core)
-    claim(core, submit(core, caller(core)))
+    register_worker(core)
+    claim(core, submit(core, create_caller(core)))
 
     with pytest.raises(psycopg.errors.CheckViolation, match="go back"):
         sql(settings, "update responses set attempt = 0")
 
 
 def test_a_lease_is_renewed_only_until_the_runs_deadline(core: Core, settings: Settings) -> None:
-    worker(core)
-    attempt = claim(core, submit(core, caller(core)))
+    register_worker(core)
+    attempt = claim(core, submit(core, create_caller(core)))
     sql(settings, "update responses set run_until = now() - interval '1 s'")
 
     assert core.attempts.renew([(attempt.response_id, attempt.number)]) == EMPTY_RESULT
 
 
 def test_the_sweeper_fails_an_overdue_run_and_keeps_its_partial_output(core: Core, settings: Settings) -> None:
-    worker(core)
-    owner = caller(core)
+    register_worker(core)
+    owner = create_caller(core)
     attempt = claim(core, submit(core, owner))
     core.attempts.append_events([opening_batch(attempt, "Half")])
     sql(settings, "update responses set run_until = now() - interval '1 s'")
@@ -194,7 +204,7 @@ def test_the_sweeper_fails_an_overdue_run_and_keeps_its_partial_output(core: Cor
 
 
 def test_the_sweeper_fails_a_response_that_waited_past_its_deadline(core: Core, settings: Settings) -> None:
-    owner = caller(core)
+    owner = create_caller(core)
     response_id = submit(core, owner)
     sql(settings, "update responses set queued_until = now() - interval '1 s'")
 
@@ -206,8 +216,8 @@ def test_the_sweeper_fails_a_response_that_waited_past_its_deadline(core: Core, 
 
 
 def test_a_response_that_gets_only_429_until_its_deadline_fails_as_rate_limited(core: Core, settings: Settings) -> None:
-    worker(core)
-    owner = caller(core)
+    register_worker(core)
+    owner = create_caller(core)
     attempt = claim(core, submit(core, owner))
     core.attempts.hand_back(
         attempt,
@@ -223,7 +233,7 @@ def test_a_response_that_gets_only_429_until_its_deadline_fails_as_rate_limited(
 
 
 def test_the_sweeper_continues_after_a_row_that_it_cannot_end(core: Core, settings: Settings) -> None:
-    owner = caller(core)
+    owner = create_caller(core)
     broken_id, valid_id = submit(core, owner), submit(core, owner)
     sql(settings, "update responses set document = 'not json' where id = %s", broken_id)
     sql(settings, "update responses set queued_until = now() - interval '1 s'")
@@ -234,7 +244,7 @@ def test_the_sweeper_continues_after_a_row_that_it_cannot_end(core: Core, settin
 
 
 def test_concurrent_sweepers_end_each_response_once(core: Core, settings: Settings) -> None:
-    owner = caller(core)
+    owner = create_caller(core)
     ids = [submit(core, owner) for _ in range(120)]
     sql(settings, "update responses set queued_until = now() - interval '1 s'")
 
@@ -246,8 +256,8 @@ def test_concurrent_sweepers_end_each_response_once(core: Core, settings: Settin
 
 
 def test_waits_and_hand_backs_do_not_add_to_the_failures(core: Core, settings: Settings) -> None:
-    worker(core)
-    response_id = submit(core, caller(core))
+    register_worker(core)
+    response_id = submit(core, create_caller(core))
     for waited in (True, False) * 5:
         attempt = claim(core, response_id)
         assert core.attempts.hand_back(attempt, HandBack("not now", awaits_server=waited))
@@ -257,8 +267,8 @@ def test_waits_and_hand_backs_do_not_add_to_the_failures(core: Core, settings: S
 
 
 def test_a_failure_stores_its_code_in_the_document_and_its_cause_in_the_attempt(core: Core, settings: Settings) -> None:
-    worker(core)
-    owner = caller(core)
+    register_worker(core)
+    owner = create_caller(core)
     attempt = claim(core, submit(core, owner))
 
     core.attempts.end(
@@ -273,7 +283,7 @@ def test_a_failure_stores_its_code_in_the_document_and_its_cause_in_the_attempt(
 
 
 def test_a_create_on_a_dead_database_connection_is_retried_and_stored_once(core: Core, settings: Settings) -> None:
-    owner = caller(core)
+    owner = create_caller(core)
     submit(core, owner)
     sql(
         settings,

@@ -6,7 +6,7 @@ import pytest
 
 from core.bootstrap import Core
 from tests import invariants
-from tests.harness.engine import COMPLETED, caller, claim, opening_batch, submit, worker
+from tests.harness.engine import COMPLETED, claim, create_caller, opening_batch, register_worker, submit
 from tests.harness.stack import Stack
 
 # Statements that violate an invariant of an ended response, and the count that must report it.
@@ -30,7 +30,7 @@ VIOLATIONS = (
 def audited_stack(core: Core, stack: Stack) -> Iterator[Stack]:
     """A stack that records violations in its database, without the trigger that would prevent them."""
     invariants.watch_ends(stack)
-    worker(core)
+    register_worker(core)
     stack.sql("alter table responses disable trigger responses_guard")
     yield stack
     stack.sql("delete from responses")  # on exit, the stack checks all remaining logs
@@ -39,8 +39,8 @@ def audited_stack(core: Core, stack: Stack) -> Iterator[Stack]:
 def create_ended_response(core: Core) -> str:
     """Create a response that ends normally; return its ID."""
     # Register the worker again, because the check of the previous response may have taken longer than `worker_seen_s`.
-    worker(core)
-    attempt = claim(core, submit(core, caller(core)))
+    register_worker(core)
+    attempt = claim(core, submit(core, create_caller(core)))
     assert core.attempts.end(attempt, COMPLETED, opening_batch(attempt))
     return attempt.response_id
 
@@ -62,13 +62,13 @@ def test_each_kind_of_violation_on_an_ended_response_is_counted(core: Core, audi
 def test_a_running_response_an_unknown_response_and_a_gap_in_a_stream_are_reported(
     core: Core, audited_stack: Stack
 ) -> None:
-    ended_id, running_id = create_ended_response(core), submit(core, caller(core))
+    ended_id, running_id = create_ended_response(core), submit(core, create_caller(core))
     figures = invariants.inspect_responses(audited_stack, {ended_id, "resp_unknown"}, exclusive=True)
 
-    assert (figures.accepted, figures.terminal, figures.strangers) == (2, 1, 2)
+    assert (figures.accepted, figures.terminal, figures.mismatched_responses) == (2, 1, 2)
     assert any(running_id in finding for finding in figures.findings)
     with pytest.raises(AssertionError):
         invariants.check(audited_stack, {ended_id, running_id})
     log = audited_stack.event_log(ended_id)
     for stream in (log[1:], [*log, log[-1]], log[:-1]):
-        assert invariants.inspect_responses(audited_stack, {ended_id}, {ended_id: stream}).streams_differ == 1
+        assert invariants.inspect_responses(audited_stack, {ended_id}, {ended_id: stream}).differing_streams == 1

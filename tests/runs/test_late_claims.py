@@ -9,13 +9,13 @@ import psycopg
 from core.bootstrap import Core
 from core.runs.attempt import HandBack
 from core.settings import Settings
-from tests.harness.engine import caller, claim, opening_batch, sql, submit, worker
+from tests.harness.engine import claim, create_caller, opening_batch, register_worker, sql, submit
 from tests.harness.waiting import until
 
 
 def test_a_claim_delayed_past_another_attempt_continues_from_the_current_log(core: Core, settings: Settings) -> None:
-    worker(core)
-    response_id = submit(core, caller(core))
+    register_worker(core)
+    response_id = submit(core, create_caller(core))
     with (
         psycopg.connect(settings.database_url.get_secret_value()) as blocker,
         ThreadPoolExecutor(1) as thread,

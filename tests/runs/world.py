@@ -12,7 +12,7 @@ from core.runs.attempt import Attempt
 from core.runs.attempts import Batch
 from core.settings import Settings
 from core.tenants.keys import Caller
-from tests.harness.engine import batch, caller, message_events, opening_batch, worker
+from tests.harness.engine import batch, create_caller, message_events, opening_batch, register_worker
 from tests.runs import lifecycles
 from tests.runs.lifecycles import Witness
 
@@ -64,8 +64,8 @@ class WorldStack(ExitStack):
         api, sweeper, first_worker, second_worker = [self.enter_context(open_core(settings)) for _ in range(4)]
         monitor = self.enter_context(psycopg.connect(url, autocommit=True))
         monitor.execute(lifecycles.AUDIT)
-        worker(first_worker, "w1", slots=SLOTS)
-        self.world = World(api, sweeper, (first_worker, second_worker), Witness(monitor), monitor, caller(api))
+        register_worker(first_worker, "w1", slots=SLOTS)
+        self.world = World(api, sweeper, (first_worker, second_worker), Witness(monitor), monitor, create_caller(api))
 
 
 class WorkerAttempt:

@@ -46,7 +46,7 @@ class Behavior:
 
         assert outcome.errors == {}
         assert outcome.completed_count >= COMPLETIONS
-        until(stack.is_idle, within_s=20, first_pause_s=0.1)
+        until(stack.is_idle, timeout_s=20, first_pause_s=0.1)
         query = "select status, count(*) from responses where created_at >= %s group by status"
         assert stack.sql(query, started_at) == [("completed", outcome.created_count)]
         assert max_concurrent_attempts(stack, "narrow", started_at) == CONCURRENCY
@@ -63,6 +63,6 @@ class Behavior:
         stack.kill("worker")
         stack.start("worker")
 
-        until(stack.is_idle, within_s=20, first_pause_s=0.1)
+        until(stack.is_idle, timeout_s=20, first_pause_s=0.1)
         ends = stack.sql("select distinct status, attempt from responses where id = any (%s)", response_ids)
         assert ends == [("completed", 2)]

@@ -109,7 +109,7 @@ def stack(request: pytest.FixtureRequest, running_stack: StockStack) -> Iterator
     if request.param == "analyzed":
         running_stack.sql("analyze")
         # The tests on the new database may have left queued responses.
-        until(running_stack.is_idle, within_s=30, first_pause_s=0.1)
+        until(running_stack.is_idle, timeout_s=30, first_pause_s=0.1)
     if request.param == "filled":
         filling.copy_ended_responses(
             running_stack.admin_url, filling.create_completed_responses(running_stack), filling.ENDED_COUNT

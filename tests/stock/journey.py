@@ -56,7 +56,7 @@ class Journey:
 
     def wait_for_end(self, response_id: str, status: str = "completed") -> None:
         """Wait until the response has ended, and assert its status."""
-        until(lambda: self.status(response_id) in TERMINAL_STATUSES, within_s=30, first_pause_s=0.1)
+        until(lambda: self.status(response_id) in TERMINAL_STATUSES, timeout_s=30, first_pause_s=0.1)
         assert self.status(response_id) == status
 
     def run_command(self, *arguments: str, expected_code: int = 0) -> str:
@@ -179,16 +179,16 @@ class Journey:
         for _ in range(BACKLOG_SIZE):
             self.create(model="wide")
         self.stack.start("worker")
-        until(self.stack.is_idle, within_s=30)
+        until(self.stack.is_idle, timeout_s=30)
 
     def lose_the_model_server(self) -> None:
         self.stack.models.kill()
         response = self.create()
-        until(lambda: self.stack.sql("select 1 from circuits"), within_s=20)
+        until(lambda: self.stack.sql("select 1 from circuits"), timeout_s=20)
         self.run_command("doctor", expected_code=1)
         self.stack.models.restart()
         self.wait_for_end(response["id"])
-        until(lambda: not self.stack.sql("select 1 from circuits"), within_s=20)
+        until(lambda: not self.stack.sql("select 1 from circuits"), timeout_s=20)
 
     def lose_the_api(self) -> None:
         """Kill the API while a foreground response runs; the sweeper cancels the response."""
@@ -225,7 +225,7 @@ class Journey:
             self.create()
         self.create(service_tier="default", expected_status=429)
         self.stack.start("redis")
-        until(self.stack.all_ended, within_s=30)
+        until(self.stack.all_ended, timeout_s=30)
         self.key = default_key
 
     def manage_keys_over_http(self) -> None:
@@ -256,7 +256,7 @@ class Journey:
         self.run_command("responses", "requeue", response["id"])
         self.run_command("responses", "show", response["id"], "--json")
         assert response["id"] in self.run_command("responses", "list")
-        until(self.stack.all_ended, within_s=60)
+        until(self.stack.all_ended, timeout_s=60)
 
     def call_core(self) -> None:
         """Call the functions that otherwise run only in `backburner up` or after a lost reply from PostgreSQL."""

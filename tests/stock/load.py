@@ -81,4 +81,4 @@ def _run_client(
             outcome.errors[f"create {error.status_code}"] += 1
             continue
         outcome.created_count += 1
-        until(lambda: should_stop_polling(response.id), within_s=60, first_pause_s=POLL_INTERVAL_S)
+        until(lambda: should_stop_polling(response.id), timeout_s=60, first_pause_s=POLL_INTERVAL_S)

@@ -51,7 +51,7 @@ def journey(recorded_stack: StockStack, recording: Recording) -> Mapping[str, Pl
     with Journey(recorded_stack) as journey:
         journey.run()
     unsettled_query = "select 1 from usage_ledger where charged_tokens <> input_tokens + output_tokens limit 1"
-    until(lambda: not recorded_stack.sql(unsettled_query), within_s=20)
+    until(lambda: not recorded_stack.sql(unsettled_query), timeout_s=20)
     return recording.read_new_plans()
 
 

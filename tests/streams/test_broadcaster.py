@@ -16,7 +16,7 @@ from core.settings import Settings
 from core.streams.broadcaster import BUFFER_BYTES, POLL_INTERVAL_S, Subscription
 from core.wire import item_events
 from core.wire.item_events import PartPath
-from tests.harness.engine import COMPLETED, batch, caller, claim, opening_batch, sql, submit, worker
+from tests.harness.engine import COMPLETED, batch, claim, create_caller, opening_batch, register_worker, sql, submit
 from tests.harness.waiting import until
 
 PART = PartPath("msg_1", 0, "output_text", 0)
@@ -43,17 +43,17 @@ class StreamReader(threading.Thread):
     def sequence_numbers(self) -> list[int]:
         return [jsonio.loads(line)["sequence_number"] for line in self.lines]
 
-    def wait_for_events(self, next_seq: int, within_s: float = 5) -> None:
+    def wait_for_events(self, next_seq: int, timeout_s: float = 5) -> None:
         """Wait until all events below this number have arrived, each once and in order."""
-        until(lambda: len(self.lines) >= next_seq, within_s=within_s, first_pause_s=0.005)
+        until(lambda: len(self.lines) >= next_seq, timeout_s=timeout_s, first_pause_s=0.005)
         assert self.sequence_numbers() == list(range(next_seq))
 
 
 @pytest.fixture
 def attempt(core: Core) -> Attempt:
     """An attempt of a running response with the output `Hello`; the log has six events."""
-    worker(core)
-    attempt = claim(core, submit(core, caller(core)))
+    register_worker(core)
+    attempt = claim(core, submit(core, create_caller(core)))
     core.attempts.append_events([opening_batch(attempt)])
     return attempt
 
@@ -77,7 +77,7 @@ def test_a_published_batch_arrives_immediately_and_exactly_once(core: Core, valk
         published_at = time.monotonic()
         core.bus.publish_events([event_batch])
         core.bus.publish_events([event_batch])  # as after a commit with a lost reply
-        readers[0].wait_for_events(number + 1, within_s=POLL_INTERVAL_S / 2)
+        readers[0].wait_for_events(number + 1, timeout_s=POLL_INTERVAL_S / 2)
         assert time.monotonic() - published_at < POLL_INTERVAL_S / 2
     core.attempts.end(attempt, COMPLETED, batch(attempt, [], 30))
 
@@ -93,7 +93,7 @@ def test_an_unpublished_batch_arrives_within_two_polls(core: Core, attempt: Atte
     reader.wait_for_events(6)
     core.attempts.append_events([delta_batch(attempt, 6)])
 
-    reader.wait_for_events(7, within_s=2 * POLL_INTERVAL_S)
+    reader.wait_for_events(7, timeout_s=2 * POLL_INTERVAL_S)
 
 
 def test_events_missing_before_a_published_batch_are_read_from_postgres(
@@ -106,7 +106,7 @@ def test_events_missing_before_a_published_batch_are_read_from_postgres(
     core.attempts.append_events([delta_batch(attempt, 7)])
     core.bus.publish_events([delta_batch(attempt, 7)])
 
-    reader.wait_for_events(8, within_s=POLL_INTERVAL_S / 2)
+    reader.wait_for_events(8, timeout_s=POLL_INTERVAL_S / 2)
 
 
 def test_a_large_batch_is_published_without_events_and_read_from_postgres(
@@ -124,7 +124,7 @@ def test_a_large_batch_is_published_without_events_and_read_from_postgres(
         message = until(lambda: pubsub.get_message(timeout=1))
 
     assert len(message["data"]) < 200
-    reader.wait_for_events(7, within_s=POLL_INTERVAL_S / 2)
+    reader.wait_for_events(7, timeout_s=POLL_INTERVAL_S / 2)
 
 
 def test_a_reader_gets_only_events_after_its_starting_position(core: Core, attempt: Attempt) -> None:
@@ -132,7 +132,7 @@ def test_a_reader_gets_only_events_after_its_starting_position(core: Core, attem
     core.attempts.append_events([delta_batch(attempt, 6)])
     core.attempts.append_events([delta_batch(attempt, 7)])
     core.attempts.append_events([delta_batch(attempt, 8)])
-    until(lambda: reader.sequence_numbers() == [8], within_s=3)
+    until(lambda: reader.sequence_numbers() == [8], timeout_s=3)
     reader_beyond_end = StreamReader(core, attempt.response_id, after=10**6)
     core.attempts.end(attempt, COMPLETED, batch(attempt, [], 9))
 
@@ -153,14 +153,14 @@ def test_the_deletion_of_a_response_ends_its_streams(core: Core, attempt: Attemp
 
 
 def test_followed_until_is_renewed_even_if_the_row_is_locked_at_every_poll(core: Core, settings: Settings) -> None:
-    response_id = submit(core, caller(core), background=False)
+    response_id = submit(core, create_caller(core), background=False)
     ((followed_until,),) = sql(settings, "select followed_until from responses")
     slot = core.wait_slots.take_slot()
     with psycopg.connect(settings.database_url.get_secret_value()) as writer:
         writer.execute("select 1 from responses where id = %s for no key update", (response_id,))
-        assert not slot.wait(response_id, 0, follow=True)
+        assert not slot.wait(response_id, 0, keeps_alive=True)
         lock_waits = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-        until(lambda: sql(settings, lock_waits), within_s=settings.follow_s)
+        until(lambda: sql(settings, lock_waits), timeout_s=settings.follow_s)
         writer.commit()
     until(lambda: sql(settings, "select followed_until from responses") > [(followed_until,)])
     slot.leave()

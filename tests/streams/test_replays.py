@@ -13,7 +13,17 @@ from core.settings import Settings
 from core.wire import transcript
 from tests import stream_checker
 from tests.harness import tcp_proxy
-from tests.harness.engine import COMPLETED, batch, caller, claim, message_events, opening_batch, sql, submit, worker
+from tests.harness.engine import (
+    COMPLETED,
+    batch,
+    claim,
+    create_caller,
+    message_events,
+    opening_batch,
+    register_worker,
+    sql,
+    submit,
+)
 from tests.harness.waiting import until
 
 WEEK_S = 604_800
@@ -25,7 +35,7 @@ def read_events(core: Core, response_id: str, after: int = -1) -> list[dict]:
 
 def create_old_response(core: Core, settings: Settings, texts: list[str]) -> str:
     """Create a response that completed more than a week ago; return its ID."""
-    attempt = claim(core, submit(core, caller(core)))
+    attempt = claim(core, submit(core, create_caller(core)))
     first_batch = opening_batch(attempt)
     core.attempts.append_events([first_batch])
     last_batch = batch(attempt, message_events("msg_2", 1, texts), first_batch.next_seq)
@@ -48,7 +58,7 @@ def move_end_to_past(settings: Settings, response_id: str) -> None:
 
 
 def test_a_deleted_log_is_rebuilt_with_the_same_length_and_end(core: Core, settings: Settings) -> None:
-    worker(core)
+    register_worker(core)
     response_id = create_old_response(core, settings, [f"word{n} " for n in range(50)])
     events_before = read_events(core, response_id)
 
@@ -69,8 +79,8 @@ def test_a_deleted_log_is_rebuilt_with_the_same_length_and_end(core: Core, setti
 
 
 def test_logs_are_not_deleted_before_the_retention_time_or_while_responses_run(core: Core, settings: Settings) -> None:
-    worker(core)
-    client = caller(core)
+    register_worker(core)
+    client = create_caller(core)
     ended_attempt = claim(core, submit(core, client))
     core.attempts.end(ended_attempt, COMPLETED, opening_batch(ended_attempt))
     running_attempt = claim(core, submit(core, client))
@@ -84,7 +94,7 @@ def test_logs_are_not_deleted_before_the_retention_time_or_while_responses_run(c
 
 
 def test_the_rebuilt_log_of_a_response_that_never_ran_has_no_in_progress_event(core: Core, settings: Settings) -> None:
-    client = caller(core)
+    client = create_caller(core)
     response_id = submit(core, client)
     core.responses.cancel(client, response_id)
     events_before = read_events(core, response_id)
@@ -113,7 +123,7 @@ def tail(settings: Settings):
 
 
 def test_tail_prints_the_text_and_the_status_of_a_response(core: Core, settings: Settings, tail) -> None:
-    worker(core)
+    register_worker(core)
     response_id = create_old_response(core, settings, ["It is ", "\x1b[31mred", "\n"])
     result = tail(response_id)
     core.sweep.run()
@@ -124,8 +134,8 @@ def test_tail_prints_the_text_and_the_status_of_a_response(core: Core, settings:
 
 
 def test_tail_waits_for_the_end_of_a_running_response_and_reports_its_failure(core: Core, tail) -> None:
-    worker(core)
-    attempt = claim(core, submit(core, caller(core)))
+    register_worker(core)
+    attempt = claim(core, submit(core, create_caller(core)))
     first_batch = opening_batch(attempt)
     core.attempts.append_events([first_batch])
 
@@ -159,10 +169,10 @@ def test_a_listener_reconnects_after_redis_stops_answering(core: Core, settings:
             until(lambda: proxy.accepted_connections == 1)
             until(subscription.take_read_request)
             proxy.blackhole()
-            until(lambda: proxy.discarded_reads >= 2, within_s=20)
+            until(lambda: proxy.discarded_reads >= 2, timeout_s=20)
             proxy.pass_on()
 
-            until(lambda: proxy.accepted_connections >= 2, within_s=20)
+            until(lambda: proxy.accepted_connections >= 2, timeout_s=20)
         finally:
             broadcaster.unsubscribe(subscription)
             broadcaster.close()

@@ -14,7 +14,7 @@ from core.config.catalog import ModelConfig
 from core.runs import events_sql
 from core.wire import item_events, response, transcript
 from tests.harness import engine
-from tests.harness.engine import caller, claim, submit, worker
+from tests.harness.engine import claim, create_caller, register_worker, submit
 from worker.models.protocol import (
     Annotation,
     ItemEnd,
@@ -39,14 +39,14 @@ def run_with_outputs(core: Core, *outputs: Output, **request_fields: Any) -> tup
 
     Every event must be valid, and the fold of the event log must equal the final output.
     """
-    worker(core)
-    attempt = claim(core, submit(core, caller(core), **request_fields))
+    register_worker(core)
+    attempt = claim(core, submit(core, create_caller(core), **request_fields))
     run = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
     run.emit([transcript.lifecycle(response.running_document(jsonio.loads(attempt.document), []))])
     writer = OutputWriter(run, core.seals)
     for output in outputs:
         writer.add(output)
-    assert core.attempts.end(attempt, writer.outcome(), run.freeze())
+    assert core.attempts.end(attempt, writer.outcome(), run.freeze_batch())
     with core.attempts._database.connection() as connection:
         log = [jsonio.loads(line) for line in events_sql.read_log(connection, attempt.response_id)]
     for event in log:
@@ -164,9 +164,9 @@ MODEL = ModelConfig.model_validate({"base_url": "http://127.0.0.1:9/v1"})
 
 def continued_run(core: Core, *committed_events: dict[str, Any]) -> tuple[OutputWriter, Run]:
     """Return the output writer of a run that continues the output of a lost worker, and the run."""
-    worker(core)
-    attempt = claim(core, submit(core, caller(core)))
-    attempt = replace(attempt, partial_output=transcript.fold(committed_events), tokens=9)
+    register_worker(core)
+    attempt = claim(core, submit(core, create_caller(core)))
+    attempt = replace(attempt, partial_output=transcript.fold(committed_events), partial_output_tokens=9)
     run = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
     writer = OutputWriter(run, core.seals)
     plan = resume.plan_attempt(attempt, MODEL)
@@ -177,7 +177,7 @@ def continued_run(core: Core, *committed_events: dict[str, Any]) -> tuple[Output
 
 
 def join_deltas(run: Run) -> str:
-    return "".join(json.loads(line).get("delta", "") for line in run.freeze().lines)
+    return "".join(json.loads(line).get("delta", "") for line in run.freeze_batch().lines)
 
 
 def test_an_unfinished_echo_of_a_failed_server_does_not_affect_the_next_answer(core: Core) -> None:

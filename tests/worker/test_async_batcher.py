@@ -11,13 +11,13 @@ import pytest
 from core import errors
 from core.bootstrap import Core
 from core.settings import Settings
-from tests.harness.engine import COMPLETED, batch, caller, claim, opening_batch, sql, submit, worker
+from tests.harness.engine import COMPLETED, batch, claim, create_caller, opening_batch, register_worker, sql, submit
 from worker.async_batcher import AsyncBatcher
 
 
 def test_a_batch_of_ends_writes_the_same_rows_as_separate_ends(core: Core, settings: Settings) -> None:
-    worker(core)
-    owner = caller(core)
+    register_worker(core)
+    owner = create_caller(core)
     separate_attempt, *attempts = [claim(core, submit(core, owner)) for _ in range(4)]
     assert core.attempts.end(separate_attempt, COMPLETED, opening_batch(separate_attempt))
 
@@ -45,8 +45,8 @@ def _comparable_values(row: dict, key: str) -> tuple:
 
 
 def test_a_locked_response_does_not_delay_the_other_ends_of_a_batch(core: Core, settings: Settings) -> None:
-    worker(core)
-    owner = caller(core)
+    register_worker(core)
+    owner = create_caller(core)
     attempts = [claim(core, submit(core, owner)) for _ in range(3)]
     locked_id = attempts[1].response_id
     with psycopg.connect(settings.database_url.get_secret_value()) as connection:
@@ -59,8 +59,8 @@ def test_a_locked_response_does_not_delay_the_other_ends_of_a_batch(core: Core, 
 
 
 def test_a_batch_with_an_invalid_end_writes_nothing(core: Core, settings: Settings) -> None:
-    worker(core)
-    owner = caller(core)
+    register_worker(core)
+    owner = create_caller(core)
     valid_attempt, invalid_attempt = [claim(core, submit(core, owner)) for _ in range(2)]
     gap = batch(invalid_attempt, [], first_seq=invalid_attempt.next_seq + 1)
     with pytest.raises(errors.StoreDataError):
@@ -76,8 +76,8 @@ def test_a_batch_with_an_invalid_end_writes_nothing(core: Core, settings: Settin
 
 
 def test_a_batch_of_claims_skips_locked_ended_and_undispatched_responses(core: Core, settings: Settings) -> None:
-    worker(core)
-    owner = caller(core)
+    register_worker(core)
+    owner = create_caller(core)
     claimable_id, locked_id, cancelled_id, undispatched_id = [submit(core, owner) for _ in range(4)]
     core.responses.cancel(owner, cancelled_id)
     sql(settings, "update responses set dispatched_at = null where id = %s", undispatched_id)

@@ -136,7 +136,7 @@ def fetch_error(fetcher: Fetcher, url: str, **options: Any) -> str:
 
 
 def test_the_content_of_a_public_url_is_fetched(files: FileServer, connections: list[Any]) -> None:
-    files.paths["/a/b.png"] = FileReply(b"content", "Image/PNG; charset=x")
+    files.replies["/a/b.png"] = FileReply(b"content", "Image/PNG; charset=x")
 
     assert fetch(LocalFetcher(files), "http://outside.test/a/b.png?x=%2F") == Download(b"content", "image/png", "b.png")
     assert connections == [("127.0.0.1", files.port)]  # this also tests the audit hook
@@ -144,7 +144,7 @@ def test_the_content_of_a_public_url_is_fetched(files: FileServer, connections: 
 
 
 def test_any_host_and_port_is_fetched_if_private_addresses_are_allowed(files: FileServer) -> None:
-    files.paths["/a"] = FileReply(b"content")
+    files.replies["/a"] = FileReply(b"content")
 
     assert fetch(Fetcher(Settings(fetch_allow_private=True)), f"{files.url}/a").data == b"content"
 
@@ -176,8 +176,8 @@ def test_the_fetcher_does_not_connect_to_a_name_with_a_refused_address(
 def test_a_redirect_to_a_refused_url_is_not_followed(
     url: str, status: int, files: FileServer, connections: list[Any]
 ) -> None:
-    files.paths["/"] = redirect("http://outside.test/again")
-    files.paths["/again"] = redirect(url.encode("ascii", "ignore").decode(), status)
+    files.replies["/"] = redirect("http://outside.test/again")
+    files.replies["/again"] = redirect(url.encode("ascii", "ignore").decode(), status)
 
     kind = fetch_error(LocalFetcher(files, Dns(inner=[["10.0.0.1"]])), "http://outside.test/")
 
@@ -189,7 +189,7 @@ def test_a_redirect_to_a_refused_url_is_not_followed(
 def test_the_fetcher_connects_to_the_checked_address_even_if_the_dns_answer_changes(
     files: FileServer, connections: list[Any]
 ) -> None:
-    files.paths["/a"] = FileReply(b"content")
+    files.replies["/a"] = FileReply(b"content")
     dns = Dns(changing=[["127.0.0.1"], ["127.0.0.2"]])
     fetcher = Fetcher(Settings(fetch_allow_private=True), resolve=dns)
 
@@ -205,7 +205,7 @@ def test_a_name_that_becomes_private_between_two_redirects_is_refused(
         async def _check_addresses(self, url: URL) -> PinnedAddresses:
             return await (super() if not files.request_log else super(LocalFetcher, self))._check_addresses(url)
 
-    files.paths["/"] = redirect("http://outside.test/inside")
+    files.replies["/"] = redirect("http://outside.test/inside")
 
     assert fetch_error(ChangingFetcher(files, Dns(outside=[["127.0.0.1"]])), "http://outside.test/") == "refused"
     assert connections == [("127.0.0.1", files.port)]
@@ -225,12 +225,12 @@ def test_no_socket_is_created_for_an_unchecked_address(address: str) -> None:
 
 def test_the_number_of_redirects_is_limited(files: FileServer) -> None:
     for hop in range(10):
-        files.paths[f"/{hop}"] = redirect(f"/{hop + 1}")
-    files.paths["/10"] = FileReply(b"content")
+        files.replies[f"/{hop}"] = redirect(f"/{hop + 1}")
+    files.replies["/10"] = FileReply(b"content")
 
     assert fetch(LocalFetcher(files), "http://outside.test/5").data == b"content"
     assert fetch_error(LocalFetcher(files), "http://outside.test/4") == "failed"
-    files.paths["/loop"] = redirect("loop")
+    files.replies["/loop"] = redirect("loop")
     assert fetch_error(LocalFetcher(files), "http://outside.test/loop") == "failed"
 
 
@@ -252,7 +252,7 @@ INVALID_REPLIES = {
 
 @pytest.mark.parametrize(("reply", "kind"), INVALID_REPLIES.values(), ids=INVALID_REPLIES)
 def test_an_invalid_reply_raises_an_error(reply: FileReply, kind: str, files: FileServer) -> None:
-    files.paths["/a"] = reply
+    files.replies["/a"] = reply
 
     assert (
         fetch_error(LocalFetcher(files), "http://outside.test/a", accepts=lambda media_type: media_type != "text/html")
@@ -261,8 +261,8 @@ def test_an_invalid_reply_raises_an_error(reply: FileReply, kind: str, files: Fi
 
 
 def test_an_endless_reply_raises_an_error_after_the_timeout(files: FileServer) -> None:
-    files.paths["/a"] = FileReply(b"x" * 10, stalls=True)
-    files.paths["/many"] = redirect("/a")
+    files.replies["/a"] = FileReply(b"x" * 10, stalls=True)
+    files.replies["/many"] = redirect("/a")
 
     assert fetch_error(LocalFetcher(files, fetch_timeout_s=0.3), "http://outside.test/many") == "failed"
 
@@ -274,8 +274,8 @@ def test_an_unknown_host_name_raises_an_error(files: FileServer, connections: li
 
 
 def test_requests_contain_no_cookies_and_no_other_headers(files: FileServer) -> None:
-    files.paths["/"] = FileReply(status=302, headers={"Location": "/a", "Set-Cookie": "a=b"})
-    files.paths["/a"] = FileReply(b"content")
+    files.replies["/"] = FileReply(status=302, headers={"Location": "/a", "Set-Cookie": "a=b"})
+    files.replies["/a"] = FileReply(b"content")
 
     fetch(LocalFetcher(files), "http://outside.test/")
 
@@ -285,7 +285,7 @@ def test_requests_contain_no_cookies_and_no_other_headers(files: FileServer) -> 
 def test_proxies_of_the_environment_are_not_used(
     files: FileServer, connections: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files.paths["/a"] = FileReply(b"content")
+    files.replies["/a"] = FileReply(b"content")
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
 

@@ -14,7 +14,7 @@ from core.runs.attempt import Attempt
 from core.settings import Settings
 from core.wire import item_events
 from core.wire.item_events import PartPath
-from tests.harness.engine import caller, claim, message_events, sql, submit, worker
+from tests.harness.engine import claim, create_caller, message_events, register_worker, sql, submit
 from worker.fetch.client import Fetcher
 from worker.fetch.documents import Documents
 from worker.run.inputs import Inputs
@@ -39,8 +39,8 @@ def run_with_supervisor(core: Core, settings: Settings, test: Callable[[RunSuper
     asyncio.run(run_both())
 
 
-async def wait_for(condition: Callable[[], object], within_s: float = 8) -> None:
-    deadline = time.monotonic() + within_s
+async def wait_for(condition: Callable[[], object], timeout_s: float = 8) -> None:
+    deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.02)
@@ -51,8 +51,8 @@ def running_event(attempt: Attempt) -> dict:
 
 
 def test_a_locked_row_does_not_affect_the_leases_and_events_of_other_runs(core: Core, settings: Settings) -> None:
-    worker(core)
-    owner = caller(core)
+    register_worker(core)
+    owner = create_caller(core)
     attempts = [claim(core, submit(core, owner)) for _ in range(5)]
     locked_id = attempts[2].response_id
 
@@ -75,8 +75,8 @@ def test_a_locked_row_does_not_affect_the_leases_and_events_of_other_runs(core: 
 
 
 def test_a_short_lock_does_not_stop_the_run(core: Core, settings: Settings) -> None:
-    worker(core)
-    attempt = claim(core, submit(core, caller(core)))
+    register_worker(core)
+    attempt = claim(core, submit(core, create_caller(core)))
 
     async def test(supervisor: RunSupervisor) -> None:
         with supervisor.supervised_run(attempt, time.monotonic()) as run:
@@ -93,8 +93,8 @@ def test_a_short_lock_does_not_stop_the_run(core: Core, settings: Settings) -> N
 
 
 def test_a_second_claim_by_the_same_worker_stops_the_older_run(core: Core, settings: Settings) -> None:
-    worker(core)
-    first_attempt = claim(core, submit(core, caller(core)))
+    register_worker(core)
+    first_attempt = claim(core, submit(core, create_caller(core)))
     sql(settings, "update responses set lease_until = now() - interval '1 s'")
     core.sweep.run()
     sql(settings, "update responses set available_at = now(), dispatched_at = now()")
@@ -115,8 +115,8 @@ def test_a_second_claim_by_the_same_worker_stops_the_older_run(core: Core, setti
 
 
 def test_first_outputs_are_written_together_before_the_next_flush(core: Core, settings: Settings) -> None:
-    worker(core)
-    owner = caller(core)
+    register_worker(core)
+    owner = create_caller(core)
     attempts = [claim(core, submit(core, owner)) for _ in range(20)]
     count_query = "select count(*), count(distinct xmin::text) from response_events where attempt = 1"
 
@@ -143,8 +143,8 @@ def test_first_outputs_are_written_together_before_the_next_flush(core: Core, se
 
 
 def test_the_end_of_the_last_item_is_written_only_with_the_end_of_the_response(core: Core, settings: Settings) -> None:
-    worker(core)
-    owner = caller(core)
+    register_worker(core)
+    owner = create_caller(core)
     attempts = [claim(core, submit(core, owner)) for _ in range(2)]
     count_query = "select count(*) from response_events where attempt = 1 and response_id = %s"
 
@@ -197,8 +197,8 @@ def create_runner(core: Core, settings: Settings, supervisor: RunSupervisor) -> 
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.005, 0.02])
 def test_a_shutdown_during_a_claim_hands_the_response_back(core: Core, settings: Settings, delay_s: float) -> None:
-    worker(core)
-    owner = caller(core)
+    register_worker(core)
+    owner = create_caller(core)
 
     async def test(supervisor: RunSupervisor) -> None:
         runner = create_runner(core, settings, supervisor)
@@ -213,8 +213,8 @@ def test_a_shutdown_during_a_claim_hands_the_response_back(core: Core, settings:
 
 
 def test_a_claim_that_waited_for_a_thread_has_a_full_lease(core: Core, settings: Settings) -> None:
-    worker(core)
-    response_id = submit(core, caller(core))
+    register_worker(core)
+    response_id = submit(core, create_caller(core))
     sql(settings, "update responses set model = 'gone'")
 
     async def test(supervisor: RunSupervisor) -> None:
@@ -229,8 +229,8 @@ def test_a_claim_that_waited_for_a_thread_has_a_full_lease(core: Core, settings:
 
 
 def test_a_worker_gives_up_a_lease_before_it_expires(core: Core, settings: Settings) -> None:
-    worker(core)
-    attempt = claim(core, submit(core, caller(core)))
+    register_worker(core)
+    attempt = claim(core, submit(core, create_caller(core)))
 
     async def test(supervisor: RunSupervisor) -> None:
         claimed_at = time.monotonic()
@@ -241,13 +241,13 @@ def test_a_worker_gives_up_a_lease_before_it_expires(core: Core, settings: Setti
 
 
 def test_a_run_with_much_output_or_input_is_large(core: Core) -> None:
-    worker(core)
-    attempt = claim(core, submit(core, caller(core)))
+    register_worker(core)
+    attempt = claim(core, submit(core, create_caller(core)))
     run = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
     assert not run.is_large
 
     run.emit([{"type": "response.in_progress", "text": "a" * 1_000_000}])
-    run.freeze()
+    run.freeze_batch()
     assert run.is_large
     large_attempt = replace(attempt, document=attempt.document + " " * 1_000_000)
     assert Run(large_attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None).is_large

@@ -27,7 +27,7 @@ from worker.run.run import REVOKED, SHUTDOWN
 log = logging.getLogger(__name__)
 
 # Maximum time in seconds for cancelled tasks to clean up before the process exits.
-CLEANUP_S = 8.0
+CLEANUP_TIMEOUT_S = 8.0
 
 Callback = Callable[..., Any]
 
@@ -108,7 +108,7 @@ class AioPool(BasePool):
 
     def _shut_down(self) -> None:
         self.cancel_all()
-        self._wait_for_tasks(CLEANUP_S)
+        self._wait_for_tasks(CLEANUP_TIMEOUT_S)
         signals.worker_process_shutdown.send(sender=self, pid=os.getpid(), exitcode=0)
         self._callback_executor.shutdown()
         self.loop.call_soon_threadsafe(self.loop.stop)

@@ -8,7 +8,7 @@ from typing import Any
 from celery import signals
 
 from core.settings import Settings
-from worker.consumer.pool import CLEANUP_S, AioPool
+from worker.consumer.pool import CLEANUP_TIMEOUT_S, AioPool
 from worker.engine import Engine
 
 # Maximum time in seconds for the engine to start or to stop.
@@ -30,7 +30,9 @@ def connect(engine: Engine, settings: Settings) -> None:
         for pool in pools:
             asyncio.run_coroutine_threadsafe(engine.leave(), pool.loop)
             pool.loop.call_soon_threadsafe(pool.loop.call_later, settings.drain_s, pool.cancel_all)
-        exit_timer = threading.Timer(settings.drain_s + CLEANUP_S + _ENGINE_TIMEOUT_S, os._exit, (os.EX_TEMPFAIL,))
+        exit_timer = threading.Timer(
+            settings.drain_s + CLEANUP_TIMEOUT_S + _ENGINE_TIMEOUT_S, os._exit, (os.EX_TEMPFAIL,)
+        )
         exit_timer.daemon = True
         exit_timer.start()
 

@@ -38,7 +38,7 @@ async def keep_registered(
     while True:
         try:
             await asyncio.to_thread(
-                workers.stamp, worker_id, hostname=socket.gethostname(), pid=os.getpid(), slots=slots, lanes=lanes
+                workers.register, worker_id, hostname=socket.gethostname(), pid=os.getpid(), slots=slots, lanes=lanes
             )
             on_updated()
         except errors.StoreUnavailable as error:
@@ -51,7 +51,7 @@ async def receive_stop_notices(
     worker_id: str,
     stop: Callable[[str], None],
     *,
-    answer_s: float = LISTENER.answer_s,
+    answer_timeout_s: float = LISTENER.answer_timeout_s,
     retry_interval_s: float = _RETRY_INTERVAL_S,
 ) -> None:
     """Call `stop` with the ID of each response that another process ended while this worker runs it.
@@ -59,11 +59,11 @@ async def receive_stop_notices(
     A notice may be lost while Redis is unavailable: the next flush or lease renewal then detects the end.
     """
     while True:
-        client = redis_clients.async_client(redis_url, replace(LISTENER, answer_s=answer_s))
+        client = redis_clients.async_client(redis_url, replace(LISTENER, answer_timeout_s=answer_timeout_s))
         try:
             async with client.pubsub() as subscription:
                 await subscription.subscribe(stop_channel(worker_id))
-                await _receive_until_lost(subscription, stop, answer_s)
+                await _receive_until_lost(subscription, stop, answer_timeout_s)
         except CONNECTION_ERRORS as error:
             log.warning("cannot receive stop notices", extra={"cause": repr(error)})
         finally:
@@ -71,11 +71,11 @@ async def receive_stop_notices(
         await asyncio.sleep(retry_interval_s)
 
 
-async def _receive_until_lost(subscription: PubSub, stop: Callable[[str], None], answer_s: float) -> None:
+async def _receive_until_lost(subscription: PubSub, stop: Callable[[str], None], answer_timeout_s: float) -> None:
     """Receive stop notices until the connection is lost; it counts as lost if a ping is not answered."""
     awaits_pong = False
     while True:
-        message = await subscription.get_message(ignore_subscribe_messages=True, timeout=answer_s)
+        message = await subscription.get_message(ignore_subscribe_messages=True, timeout=answer_timeout_s)
         if message is not None:
             awaits_pong = False
             if message["type"] == "message":

@@ -22,7 +22,7 @@ class Watchdog:
         on_stuck: called in a separate thread when the event loop has been blocked for the duration of a lease, or for
             30 s if that is longer. After that time the worker has lost the leases of all its runs.
         max_loop_delay_s: maximum delay of a healthy event loop, in seconds.
-        max_renewal_s: maximum time between two attempts to renew leases, in seconds; at least the duration of a lease.
+        max_renewal_interval_s: maximum time between two attempts to renew leases, in seconds; at least the duration of a lease.
     """
 
     def __init__(
@@ -32,13 +32,13 @@ class Watchdog:
         *,
         on_stuck: Callable[[], None],
         max_loop_delay_s: float = _MAX_LOOP_DELAY_S,
-        max_renewal_s: float = _MAX_RENEWAL_INTERVAL_S,
+        max_renewal_interval_s: float = _MAX_RENEWAL_INTERVAL_S,
     ) -> None:
         self._worker_id = worker_id
         self._settings = settings
         self._on_stuck = on_stuck
         self._max_loop_delay_s = max_loop_delay_s
-        self._max_renewal_s = max(settings.lease_s, max_renewal_s)
+        self._max_renewal_s = max(settings.lease_s, max_renewal_interval_s)
         self._heartbeat_at = time.monotonic()
         self._registered_at: float | None = None
         self._stopped = threading.Event()
@@ -70,18 +70,18 @@ class Watchdog:
                 self._on_stuck()
                 return
 
-    def health(self, *, running: int, tried_at: float, heard_at: float, stalled: bool) -> Health:
+    def health(self, *, running: int, last_renewal_at: float, last_message_at: float, stalled: bool) -> Health:
         """Return the health of the worker.
 
         Args:
             running: number of responses that the worker runs.
-            tried_at: time of the last attempt to renew leases, successful or not (monotonic clock).
-            heard_at: time of the last message from Celery (monotonic clock).
+            last_renewal_at: time of the last attempt to renew leases, successful or not (monotonic clock).
+            last_message_at: time of the last message from Celery (monotonic clock).
             stalled: whether the consumer is stalled.
         """
         now = time.monotonic()
         loop_delay_s = max(0.0, now - self._heartbeat_at - _HEARTBEAT_INTERVAL_S)
-        since_renewal_s = now - tried_at
+        since_renewal_s = now - last_renewal_at
         problems = []
         if loop_delay_s > self._max_loop_delay_s:
             problems.append(f"event loop is {loop_delay_s:.0f} s late")
@@ -97,6 +97,6 @@ class Watchdog:
             "leaving": self.leaving,
             "postgres": "ok" if is_registered else "unreachable",
             "loop_late_s": round(loop_delay_s, 3),
-            "heard_s_ago": round(now - heard_at, 1),
+            "heard_s_ago": round(now - last_message_at, 1),
         }
         return Health(problems, is_registered and not self.leaving and not problems, details)

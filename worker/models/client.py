@@ -148,7 +148,7 @@ class ModelClient:
             self._signal_free_slot()  # responses that waited for the circuit may now be dispatched
 
     def _record_probe_failure(self, attempt: Attempt, error: errors.ModelServerError) -> None:
-        self._circuits.probe_failed(attempt.model, attempt.response_id, str(error), error.code)
+        self._circuits.reopen(attempt.model, attempt.response_id, str(error), error.code)
 
     async def _update_circuit(self, call: Callable[[], object]) -> bool:
         """Update the circuit in Postgres; return whether it succeeded. After a failure, the next probe updates it."""
@@ -165,7 +165,7 @@ class ModelClient:
         is_unavailable = attempt.probe or has_given_up or endpoints.is_down_since(budget.started_at)
         if is_unavailable and not has_given_up:
             endpoints.give_up()
-        backoff_s = min(self._settings.wait_between_s, 2 ** min(attempt.waits, 6))
+        backoff_s = min(self._settings.wait_between_s, 2 ** min(attempt.wait_count, 6))
         requested_backoff_s = endpoints.requested_backoff_s(budget.retry_after_until)
         return HandBack(
             str(error),

@@ -55,7 +55,7 @@ class EventFlusher:
         while True:
             async with self._flush_lock:
                 if run.unwritten_batch is None or run.stop_reason is not None:
-                    return run.freeze()
+                    return run.freeze_batch()
             self._events_pending.set()
             await asyncio.sleep(_RETRY_INTERVAL_S / 10)
 
@@ -106,7 +106,7 @@ class EventFlusher:
         """Write the events of these runs; return whether all were written."""
         for run in runs:
             if run.unwritten_batch is None and not run.is_ending:
-                run.unwritten_batch = run.freeze()
+                run.unwritten_batch = run.freeze_batch()
         runs = [run for run in runs if run.unwritten_batch is not None]
         try:
             return await self._write_all(runs)

@@ -144,7 +144,7 @@ class OutputWriter:
     def _append_delta(self, part: str, text: str, logprobs: tuple[JsonObject, ...] = (), delta_count: int = 1) -> None:
         part_path = self._open_part(part)
         self._run.append_delta(part_path, text, logprobs, delta_count)
-        self._fold.grow(part_path, text, logprobs)
+        self._fold.append_text(part_path, text, logprobs)
         self._delta_count += delta_count
         self.has_output = True
 

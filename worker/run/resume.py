@@ -52,7 +52,7 @@ def _final_outcome(attempt: Attempt, model: ModelConfig) -> Outcome | None:
         # The worker writes tool calls only after the model server has ended its turn, so they are complete.
         return Outcome(Status.COMPLETED, cause="the tool calls were complete", usage=_response_usage(attempt))
     limit = attempt.request.max_output_tokens
-    if limit is not None and attempt.tokens >= limit:
+    if limit is not None and attempt.partial_output_tokens >= limit:
         return Outcome(Status.INCOMPLETE, incomplete_reason="max_output_tokens", usage=_response_usage(attempt))
     return None
 
@@ -93,7 +93,9 @@ def _remaining_attempt(attempt: Attempt) -> Attempt:
     ]
     request = attempt.request
     if request.max_output_tokens is not None:
-        request = request.model_copy(update={"max_output_tokens": request.max_output_tokens - attempt.tokens})
+        request = request.model_copy(
+            update={"max_output_tokens": request.max_output_tokens - attempt.partial_output_tokens}
+        )
     return replace(attempt, request=request, context=[*attempt.context, *finished_items])
 
 

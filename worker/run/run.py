@@ -117,7 +117,7 @@ class Run:
             self._text.clear()
             self._logprobs.clear()
 
-    def freeze(self) -> Batch:
+    def freeze_batch(self) -> Batch:
         """Return all pending events as one batch and remove them from the run."""
         self._join_text()
         numbered_events = transcript.number(self._events, self._next_seq)

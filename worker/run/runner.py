@@ -85,7 +85,7 @@ class Runner:
             settings,
             call=self._run_in_thread,
             signal_free_slot=signal_free_slot,
-            record_dropped_items=attempts.note_dropped,
+            record_dropped_items=attempts.record_dropped_items,
         )
 
     async def run(self, response_id: str) -> str:
@@ -225,7 +225,7 @@ class Runner:
     async def _record_usage(self, run: Run, writer: OutputWriter) -> None:
         """Record the usage of the attempt in its history."""
         try:
-            await self._run_in_thread(lambda: self._attempts.note_usage(run.attempt, writer.attempt_usage()))
+            await self._run_in_thread(lambda: self._attempts.record_usage(run.attempt, writer.attempt_usage()))
         except errors.Error as error:
             log.warning("cannot record usage", extra={**log_fields(run.attempt), "cause": str(error)})
 

@@ -25,10 +25,10 @@ def response_usage(attempt: Attempt, token_usage: TokenUsage) -> JsonObject:
         attempt: the last attempt.
         token_usage: the tokens that the last attempt used.
     """
-    continued_tokens = attempt.tokens if attempt.prefix else 0
+    continued_tokens = attempt.partial_output_tokens if attempt.prefix else 0
     return response.usage(
         max(0, token_usage.input_tokens - continued_tokens),
-        attempt.tokens + token_usage.output_tokens,
+        attempt.partial_output_tokens + token_usage.output_tokens,
         token_usage.cached_tokens,
         token_usage.reasoning_tokens,
     )

@@ -11,10 +11,10 @@ import pytest
 from bench.compare.budget import Budget
 from bench.compare.comparison import (
     BETTER,
-    NOT_CONFIRMED,
     NOT_JUDGED,
+    NOT_REMEASURED,
+    NOT_REPRODUCED,
     SAME,
-    UNCONFIRMED,
     WORSE,
     Comparison,
     Outcome,
@@ -123,8 +123,8 @@ def only_verdict(outcome: Outcome) -> str:
         ([FAST], [MIXED], SAME, True),  # the ranges overlap
         ([SLOW], [FAST], BETTER, True),
         ([FAST, FAST], [SLOW, SLOW], WORSE, False),
-        ([FAST, FAST], [SLOW, FAST], NOT_CONFIRMED, True),
-        ([FAST, FAST], [SLOW, MIXED], NOT_CONFIRMED, True),
+        ([FAST, FAST], [SLOW, FAST], NOT_REPRODUCED, True),
+        ([FAST, FAST], [SLOW, MIXED], NOT_REPRODUCED, True),
     ],
 )
 def test_a_row_is_worse_if_it_is_worse_in_two_sets_of_rounds(
@@ -201,7 +201,7 @@ def test_a_row_that_looks_worse_and_cannot_be_measured_again_is_a_failure(compar
 
     outcome = compare({"poll": scripted_measure(FAST)}, slow_measures)
 
-    assert (only_verdict(outcome), outcome.is_success) == (UNCONFIRMED, False)
+    assert (only_verdict(outcome), outcome.is_success) == (NOT_REMEASURED, False)
 
 
 def test_a_measure_that_fails_is_reported(compare: Compare) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.compare import report
-from bench.compare.comparison import BETTER, NOT_CONFIRMED, UNCONFIRMED, WORSE, Outcome, RowVerdict
+from bench.compare.comparison import BETTER, NOT_REMEASURED, NOT_REPRODUCED, WORSE, Outcome, RowVerdict
 from bench.compare.rounds import RowComparison
 from bench.compare.trees import Tree
 from bench.compare.verdict import Samples
@@ -16,7 +16,7 @@ FAST, SLOW = Samples((10, 12, 11), (10, 11, 13), higher_is_better=False), Sample
 OUTCOME = Outcome(
     verdicts=[
         RowVerdict(RowComparison("submit", "submit p50, 1 client", "ms", SLOW), WORSE, repetition=SLOW),
-        RowVerdict(RowComparison("poll", "poll", "ms", SLOW), NOT_CONFIRMED, repetition=FAST),
+        RowVerdict(RowComparison("poll", "poll", "ms", SLOW), NOT_REPRODUCED, repetition=FAST),
         RowVerdict(RowComparison("many", "many", "s", FAST), ""),
     ],
     omissions={"levels": "no row", "scale": "no row", "growth": "1 round, because another one takes 90 s"},
@@ -48,7 +48,7 @@ def test_the_report_contains_the_figures_of_both_measurements(tmp_path: Path) ->
     first, second, third = document["rows"]
     assert first["first"]["base"] == {"median": 11, "spread": [10, 12], "figures": [10, 12, 11]}
     assert (first["first"]["ratio"], first["first"]["rounds"], first["again"]["ratio"]) == (1.909, 3, 1.909)
-    assert (second["verdict"], second["again"]["ratio"], third["again"]) == (NOT_CONFIRMED, 1, None)
+    assert (second["verdict"], second["again"]["ratio"], third["again"]) == (NOT_REPRODUCED, 1, None)
     assert (document["left_out"], document["failed"]) == (OUTCOME.omissions, OUTCOME.failures)
     assert (document["only_in_base"], document["only_in_head"], document["notes"]) == (
         ["old"],
@@ -79,5 +79,5 @@ def test_the_output_lists_worse_rows_and_everything_that_was_not_compared() -> N
 def test_the_output_lists_unconfirmed_rows_as_worse() -> None:
     row = RowComparison("poll", "poll", "ms", SLOW)
 
-    assert show_report(Outcome([RowVerdict(row, UNCONFIRMED)])).endswith("Worse: poll\n")
+    assert show_report(Outcome([RowVerdict(row, NOT_REMEASURED)])).endswith("Worse: poll\n")
     assert show_report(Outcome([RowVerdict(row, BETTER)])).endswith("Nothing is worse.\n")

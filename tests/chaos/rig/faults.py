@@ -16,12 +16,12 @@ from core.bootstrap import open_core
 from core.config import tiers
 from local.servers import packages
 from tests.chaos.rig.rig import Rig
-from tests.harness.stack import CLOCKS
+from tests.harness.stack import SHORT_TIMEOUTS
 from tests.harness.waiting import until
 
 Fault = Callable[[Rig, random.Random], object]
 
-LEASE_S = float(CLOCKS["LEASE_S"])
+LEASE_S = float(SHORT_TIMEOUTS["LEASE_S"])
 FAKETIME_LIBRARY = packages.folder("libfaketime") / "vendor/libfaketime/src/libfaketime.so.1"
 
 
@@ -55,7 +55,7 @@ def freeze_past_lease(rig: Rig, rng: random.Random) -> tuple[dict[str, int], flo
     rig.stack.freeze(name)
     tags = rig.running_tags(name)
     request_counts = {tag: len(rig.model_requests(tag)) for tag in tags}
-    until(lambda: not rig.running_tags(name), within_s=15)
+    until(lambda: not rig.running_tags(name), timeout_s=15)
     rig.stack.thaw(name)
     return request_counts, time.monotonic()
 
@@ -70,7 +70,7 @@ def resume_after_lease(rig: Rig, rng: random.Random) -> None:
         last_requests = [rig.model_requests(tag)[count - 1] for tag, count in request_counts.items() if count]
         return [request for request in last_requests if request["ended"] is None or request["ended"] > resumed_at]
 
-    until(lambda: all(request["ended"] is not None for request in open_requests()), within_s=3)
+    until(lambda: all(request["ended"] is not None for request in open_requests()), timeout_s=3)
 
 
 def cut_off_worker(rig: Rig, rng: random.Random) -> None:
@@ -91,7 +91,7 @@ def kill_api_before_it_enqueues(rig: Rig, rng: random.Random) -> None:
     )
     with ThreadPoolExecutor(2) as threads:
         creates = [threads.submit(_create_response, rig, port) for port in (rig.stack.port, rig.stack.port_2)]
-        until(lambda: rig.stack.sql(dispatched_query), within_s=5)
+        until(lambda: rig.stack.sql(dispatched_query), timeout_s=5)
         for name in ("api", "api-2"):
             rig.stack.kill(name)
         assert all(future.result() is None for future in creates)
@@ -240,7 +240,7 @@ def repeat_doorbells(rig: Rig, rng: random.Random) -> None:
             ids = [row[0] for row in rig.stack.sql(ids_query, rig.run_id)]
             assert core.doorbell.enqueue(ids, tiers.LANE) == []
             rig.wait_for_tokens(10)
-        until(rig.stack.all_ended, within_s=30)
+        until(rig.stack.all_ended, timeout_s=30)
         attempt_count_query = "select count(*) from attempts"
         attempt_count_before = rig.stack.sql(attempt_count_query)
         ids = [row[0] for row in rig.stack.sql(ids_query, rig.run_id)]
@@ -265,13 +265,13 @@ def kill_workers_of_one_response(rig: Rig, rng: random.Random) -> None:
     for attempt in range(1, rig.stack.settings.max_failures + 1):
         ((worker_id, _),) = until(
             lambda attempt=attempt: [row for row in rig.stack.sql(run_query, poison_id) if row[1] == attempt],
-            within_s=15,
+            timeout_s=15,
         )
         rig.pause(2.2)
         rig.stack.kill(next(name for name in rig.workers if rig.worker_id(name) == worker_id))
         rig.repair()
     status_query = "select status from responses where id = %s"
-    until(lambda: rig.stack.sql(status_query, poison_id) == [("failed",)], within_s=15)
+    until(lambda: rig.stack.sql(status_query, poison_id) == [("failed",)], timeout_s=15)
 
 
 def deploy(rig: Rig, rng: random.Random) -> None:

@@ -16,7 +16,7 @@ import openai
 from tests import stream_checker
 from tests.harness.stack import Stack
 from tests.model_server import ModelServer
-from tests.stream_checker import StreamRefusedError, reading
+from tests.stream_checker import StreamRefusedError, open_event_stream
 
 T = TypeVar("T")
 
@@ -118,9 +118,9 @@ class Load:
         for client in self._apis:
             client.close()
 
-    def wait(self, within_s: float) -> None:
+    def wait(self, timeout_s: float) -> None:
         """Wait until every client has finished; re-raise assertions that failed in the clients' threads."""
-        deadline = time.monotonic() + within_s
+        deadline = time.monotonic() + timeout_s
         try:
             for future in self._futures:
                 future.result(max(0.0, deadline - time.monotonic()))
@@ -208,7 +208,7 @@ class Load:
             event_count = rng.randrange(1, 9) if request.connection_count < disconnect_count else None
             request.connection_count += 1
             try:
-                with reading(
+                with open_event_stream(
                     rng.choice((self._stack.port, self._stack.port_2)),
                     self._stack.key,
                     path,

@@ -119,7 +119,7 @@ class Rig:
         # wait until each sweeper runs.
         for name in [child.part.name for child in started if child.part.name.startswith("sweeper")]:
             starts_before = self._sweeper_starts.get(name, 0)
-            until(lambda name=name, count=starts_before: self._count_sweeper_starts(name) > count, within_s=30)
+            until(lambda name=name, count=starts_before: self._count_sweeper_starts(name) > count, timeout_s=30)
             self._sweeper_starts[name] = self._count_sweeper_starts(name)
 
     def _count_sweeper_starts(self, name: str) -> int:
@@ -154,7 +154,7 @@ class Rig:
     def crash_postgres(self) -> None:
         """Stop Postgres as `pg_ctl stop -m immediate` does: no disconnect messages, no checkpoint."""
         os.kill(self._server.pid, signal.SIGQUIT)
-        until(self._server.ended, within_s=10)
+        until(self._server.ended, timeout_s=10)
 
     def start_postgres(self) -> None:
         """Start Postgres again; it recovers from its WAL first."""
@@ -186,7 +186,7 @@ class Rig:
             " where datname = current_database() and pid <> pg_backend_pid()"
         )
 
-    def wait_for_tokens(self, count: int, within_s: float = 20) -> None:
+    def wait_for_tokens(self, count: int, timeout_s: float = 20) -> None:
         """Wait until the responses of this run have produced `count` more tokens or have all ended."""
         token_sum_query = (
             "select coalesce(sum(e.tokens), 0) from response_events e join responses r on r.id = e.response_id"
@@ -195,7 +195,7 @@ class Rig:
         goal = self.stack.sql(token_sum_query, self.run_id)[0][0] + count
         until(
             lambda: self.stack.sql(token_sum_query, self.run_id)[0][0] >= goal or self.open_count() == 0,
-            within_s=within_s,
+            timeout_s=timeout_s,
         )
 
     def open_count(self) -> int:

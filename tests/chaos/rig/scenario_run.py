@@ -43,7 +43,7 @@ class ScenarioResult:
             "attempts": self.attempt_count,
             "written twice": figures.written_twice,
             "changed after the end": figures.changed_after_end,
-            "gaps": figures.gaps + figures.streams_differ,
+            "gaps": figures.gaps + figures.differing_streams,
             "leaked connections": figures.leaked_connections,
             "false statements": figures.false_statements,
             "crashes": figures.crashes,
@@ -63,7 +63,7 @@ def run_scenario(rig: Rig, scenario: Scenario, seed: int) -> ScenarioResult:
     requests = list(itertools.islice(generate_requests(rng, rig.run_id, **scenario.script), scenario.count))
     load = Load(rig.stack, requests, clients=len(requests))
     try:
-        until(lambda: rig.open_count() > scenario.count * 3 / 4, within_s=20)
+        until(lambda: rig.open_count() > scenario.count * 3 / 4, timeout_s=20)
         rig.wait_for_tokens(scenario.count * rng.randrange(2, 10))
         open_count = rig.open_count()
         scenario.fault(rig, rng)
@@ -73,7 +73,7 @@ def run_scenario(rig: Rig, scenario: Scenario, seed: int) -> ScenarioResult:
     rig.repair()
     repaired_at = time.monotonic()
     load.wait(RECOVERY_TIMEOUT_S)
-    until(rig.stack.all_ended, within_s=RECOVERY_TIMEOUT_S)
+    until(rig.stack.all_ended, timeout_s=RECOVERY_TIMEOUT_S)
     recovery_s = time.monotonic() - repaired_at
     figures = inspect_run(rig, requests, scenario.ends)
     ((attempt_count,),) = rig.stack.sql("select sum(attempt) from responses where metadata->>'run' = %s", rig.run_id)
@@ -112,7 +112,7 @@ def inspect_run(rig: Rig, requests: list[Request], ends: frozenset[str]) -> Figu
     for crash in rig.crashes:
         figures.add("crashes", crash)
     try:
-        until(lambda: rig.models.open_request_count == 0, within_s=10)
+        until(lambda: rig.models.open_request_count == 0, timeout_s=10)
     except AssertionError:
         figures.add("leaked_connections", "connections to the model server", rig.models.open_request_count)
     return figures

@@ -8,7 +8,7 @@ import pytest
 from tests import stream_checker
 from tests.harness.stack import Stack
 from tests.model_server import ModelServer
-from tests.stream_checker import reading
+from tests.stream_checker import open_event_stream
 
 RESPONSES_PATH = "/v1/responses"
 
@@ -37,7 +37,7 @@ def read_with_disconnects(stack: Stack, models: ModelServer, seed: int, *, disco
     generator = random.Random(seed)
     events: list[stream_checker.Event] = []
     raw_events = b""
-    with reading(
+    with open_event_stream(
         stack.port, stack.key, RESPONSES_PATH, stream_request(models, tag=f"i{seed}", tokens=tokens, delay_s=0.02)
     ) as undisturbed_reader:
         response_id = undisturbed_reader.read(1)[0]["response"]["id"]
@@ -45,7 +45,9 @@ def read_with_disconnects(stack: Stack, models: ModelServer, seed: int, *, disco
         while not events or events[-1]["type"] not in stream_checker.TERMINAL:
             last_number = events[-1]["sequence_number"] if events else -1
             path = f"{RESPONSES_PATH}/{response_id}?stream=true&starting_after={last_number}"
-            with reading(generator.choice((stack.port, stack.port_2)), stack.key, path, after=last_number) as stream:
+            with open_event_stream(
+                generator.choice((stack.port, stack.port_2)), stack.key, path, after=last_number
+            ) as stream:
                 events += stream.read(generator.randrange(1, 4) if connection_count < disconnect_count else None)
                 raw_events += stream.raw
             connection_count += 1

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tests.harness.stack import Stack
-from tests.harness.waiting import ended, until
+from tests.harness.waiting import until, wait_for_end
 from tests.model_server import ModelServer
 
 
@@ -24,7 +24,7 @@ def test_a_background_response_is_queued_then_completes_with_the_models_text(
         assert response.output == []
         assert response.background is True
 
-        final_response = ended(client, response.id)
+        final_response = wait_for_end(client, response.id)
 
     assert final_response.status == "completed"
     assert final_response.output_text == "tok0 tok1 tok2 tok3 tok4 "
@@ -43,7 +43,7 @@ def test_a_response_cut_by_max_output_tokens_is_incomplete_with_the_reason(
         response = client.responses.create(
             model="scripted", input=models.script(tokens=100), background=True, max_output_tokens=16
         )
-        final_response = ended(client, response.id)
+        final_response = wait_for_end(client, response.id)
 
     assert final_response.status == "incomplete"
     assert final_response.incomplete_details is not None
@@ -70,13 +70,13 @@ def test_a_model_servers_failure_ends_the_response_with_its_cause(
 ) -> None:
     with shared_stack.client() as client:
         response = client.responses.create(model="scripted", input=models.script(**script), background=True)
-        final_response = ended(client, response.id)
+        final_response = wait_for_end(client, response.id)
 
     assert final_response.status == "failed"
     assert final_response.error is not None
     assert final_response.error.code == code
     assert cause in final_response.error.message
-    until(lambda: models.stats()["open"] == 0, within_s=2)
+    until(lambda: models.stats()["open"] == 0, timeout_s=2)
 
 
 def test_a_cancel_is_final_and_closes_the_connection_to_the_model_server(
@@ -90,7 +90,7 @@ def test_a_cancel_is_final_and_closes_the_connection_to_the_model_server(
 
         cancelled_at = time.monotonic()
         cancelled_response = client.responses.cancel(response.id)
-        (run,) = until(lambda: [run for run in models.stats("long")["by_tag"]["long"] if run["ended"]], within_s=2)
+        (run,) = until(lambda: [run for run in models.stats("long")["by_tag"]["long"] if run["ended"]], timeout_s=2)
 
         assert cancelled_response.status == "cancelled"
         assert cancelled_response.output[0].status == "incomplete"
@@ -113,7 +113,7 @@ def test_a_response_cancelled_while_it_waits_never_reaches_the_model_server(stac
 
         stack.up("worker", "sweeper")
         other_response = client.responses.create(model="scripted", input=models.script(tag="other"), background=True)
-        assert ended(client, other_response.id).status == "completed"
+        assert wait_for_end(client, other_response.id).status == "completed"
     assert models.stats("never")["by_tag"].get("never", []) == []
 
 
@@ -123,11 +123,11 @@ def test_a_response_waits_for_an_unavailable_model_server_and_then_completes(sta
     try:
         with stack.client() as client:
             response = client.responses.create(model="scripted", input="hello", background=True)
-            until(lambda: stack.sql("select 1 from attempts where outcome = 'waited'"), within_s=10)
+            until(lambda: stack.sql("select 1 from attempts where outcome = 'waited'"), timeout_s=10)
             assert client.responses.retrieve(response.id).status in {"queued", "in_progress"}
             models.restart()
 
-            final_response = ended(client, response.id)
+            final_response = wait_for_end(client, response.id)
     finally:
         models.restart()
 
@@ -139,7 +139,7 @@ def test_a_response_without_a_reachable_model_server_fails_at_its_deadline(stack
     stack.up(QUEUE_TIMEOUT_S="3")
     with stack.client() as client:
         response = client.responses.create(model="absent", input="hello", background=True)
-        final_response = ended(client, response.id)
+        final_response = wait_for_end(client, response.id)
 
     assert final_response.status == "failed"
     assert final_response.error is not None
@@ -153,7 +153,7 @@ def test_a_request_to_a_busy_model_server_is_retried_after_its_retry_after(
     with shared_stack.client() as client:
         script = models.script(tag="busy", status=429, retry_after=0.5, fail_times=2, tokens=3)
         response = client.responses.create(model="scripted", input=script, background=True)
-        final_response = ended(client, response.id)
+        final_response = wait_for_end(client, response.id)
 
     assert final_response.status == "completed"
     assert final_response.output_text == "tok0 tok1 tok2 "
@@ -168,7 +168,7 @@ def test_a_slowly_failing_model_server_is_tried_three_times_in_one_run(
     with shared_stack.client() as client:
         script = models.script(tag="slow", status=500, first_delay_s=1.5)
         response = client.responses.create(model="scripted", input=script, background=True)
-        final_response = ended(client, response.id)
+        final_response = wait_for_end(client, response.id)
 
     assert final_response.status == "failed"
     assert len(models.stats("slow")["by_tag"]["slow"]) == 3

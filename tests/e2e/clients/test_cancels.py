@@ -122,7 +122,7 @@ def full_concurrency(scene: Scene) -> Iterator[None]:
 def stalled_input_file(scene: Scene) -> Iterator[None]:
     """The worker waits for the last byte of an input file."""
     file = {"type": "input_file", "file_url": f"{scene.files.url}/notes.txt"}
-    scene.files.paths["/notes.txt"] = FileReply(b"some notes", "text/plain", stalls=True)
+    scene.files.replies["/notes.txt"] = FileReply(b"some notes", "text/plain", stalls=True)
     script = {"type": "input_text", "text": ModelServer.script(tag=scene.point.label)}
     scene.point.fields["input"] = [{"role": "user", "content": [script, file]}]
     yield
@@ -173,7 +173,7 @@ def blocked_end(scene: Scene) -> Iterator[None]:
         until(lambda: scene.stack.sql(waiting_query) == [(1,)])
 
         def release() -> None:
-            until(lambda: scene.stack.sql(waiting_query) == [(2,)], within_s=1.5)
+            until(lambda: scene.stack.sql(waiting_query) == [(2,)], timeout_s=1.5)
             blocker.rollback()
 
         release_result = thread.submit(release)
@@ -189,7 +189,7 @@ def killed_redis(scene: Scene) -> Iterator[None]:
     scene.stack.start("valkey")
     with scene.stack.client() as client:
         later_response = client.responses.create(model="scripted", input="hello", background=True)
-        until(lambda: client.responses.retrieve(later_response.id).status == "completed", within_s=15)
+        until(lambda: client.responses.retrieve(later_response.id).status == "completed", timeout_s=15)
 
 
 @contextmanager
@@ -326,7 +326,7 @@ class StreamReader:
         self._thread.start()
 
     def _read(self) -> None:
-        with stream_checker.reading(self._stack.port, self._stack.key, self._path) as reader:
+        with stream_checker.open_event_stream(self._stack.port, self._stack.key, self._path) as reader:
             self.events = reader.read()
             self.raw = reader.raw
 

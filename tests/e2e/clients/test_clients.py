@@ -7,7 +7,7 @@ import openai
 import pytest
 
 from tests.harness.stack import Stack
-from tests.harness.waiting import ended, until
+from tests.harness.waiting import until, wait_for_end
 from tests.model_server import ModelServer
 
 WEATHER = {
@@ -59,7 +59,7 @@ def test_a_tool_output_follows_its_call_from_the_chain(shared_stack: Stack, mode
             tools=[WEATHER],
             background=True,
         )
-        first_response = ended(client, first_response.id)
+        first_response = wait_for_end(client, first_response.id)
         (call,) = first_response.output
         assert (call.type, call.name, call.arguments) == ("function_call", "weather", '{"town": "Bern"}')
 
@@ -135,7 +135,7 @@ def test_a_long_poll_of_a_running_response_returns_it_after_the_wait(shared_stac
 def test_a_poll_of_an_unchanged_response_returns_304_without_a_body(shared_stack: Stack) -> None:
     with shared_stack.client() as client:
         response = client.responses.create(model="scripted", input="hello", background=True)
-        ended(client, response.id)
+        wait_for_end(client, response.id)
         raw_reply = client.responses.with_raw_response.retrieve(response.id)
         with pytest.raises(openai.APIStatusError) as caught:
             client.responses.retrieve(response.id, extra_headers={"If-None-Match": raw_reply.headers["etag"]})

@@ -14,7 +14,7 @@ from tests.contract.media import CALL, encode_base64
 from tests.harness import file_server
 from tests.harness.file_server import FileReply, FileServer
 from tests.harness.stack import Stack
-from tests.harness.waiting import ended, until
+from tests.harness.waiting import until, wait_for_end
 from tests.model_server import ModelServer
 
 PNG = documents.image("PNG", (32, 32))
@@ -99,10 +99,10 @@ def test_the_images_of_a_chain_reach_the_model_with_their_detail(fetching_stack:
             image_part(url, "low"),
             image_part(url, "original"),
         )
-        assert ended(client, first_id).status == "completed"
+        assert wait_for_end(client, first_id).status == "completed"
         content = messages(fetching_stack, "first")[0]["content"]
         second_id = submit(client, text_part("second"), previous_response_id=first_id)
-        assert ended(client, second_id).status == "completed"
+        assert wait_for_end(client, second_id).status == "completed"
 
     assert content[0] == {"type": "text", "text": text_part("first")["text"]}
     assert content[1:] == [chat_image(LARGE_IMAGE, "high"), chat_image(url, "low"), chat_image(url, "high")]
@@ -123,7 +123,7 @@ def test_images_in_tool_outputs_reach_the_model_in_user_messages(fetching_stack:
         tool_items: Any = [CALL, CALL | {"call_id": "call_2"}, output, output | {"call_id": "call_2", "output": "2"}]
         question = {"role": "user", "content": [text_part("question")]}
         response = client.responses.create(model="scripted", input=[*tool_items, question], background=True)
-        assert ended(client, response.id).status == "completed"
+        assert wait_for_end(client, response.id).status == "completed"
 
     chat_messages = messages(fetching_stack, "question")
     assert [message["role"] for message in chat_messages] == ["assistant", "tool", "tool", "user", "user"]
@@ -134,15 +134,15 @@ def test_images_in_tool_outputs_reach_the_model_in_user_messages(fetching_stack:
 def test_a_worker_that_fetches_image_urls_sends_the_images_as_data_urls(
     fetching_stack: Stack, files: FileServer
 ) -> None:
-    files.paths["/a.png"] = FileReply(PNG, "image/png")
-    files.paths["/b"] = FileReply(documents.image("JPEG"), None)
+    files.replies["/a.png"] = FileReply(PNG, "image/png")
+    files.replies["/b"] = FileReply(documents.image("JPEG"), None)
     with fetching_stack.client() as client:
         parts = [
             image_part(f"{files.url}/a.png"),
             image_part(f"{files.url}/b", "low"),
             image_part(f"{files.url}/a.png"),
         ]
-        assert ended(client, submit(client, text_part("one"), *parts, model="fetching")).status == "completed"
+        assert wait_for_end(client, submit(client, text_part("one"), *parts, model="fetching")).status == "completed"
 
     png, jpeg = documents.data_url("image/png", PNG), documents.data_url("image/jpeg", documents.image("JPEG"))
     assert messages(fetching_stack, "one")[0]["content"][1:] == [
@@ -172,11 +172,11 @@ def test_the_text_of_every_kind_of_file_reaches_the_model(fetching_stack: Stack,
         response_ids = {}
         for name, (content, _) in READABLE_FILES.items():
             response_ids[name] = submit(client, text_part(name), file_part(content, name))
-            files.paths[f"/{name}"] = FileReply(content)
+            files.replies[f"/{name}"] = FileReply(content)
             url_part = {"type": "input_file", "file_url": f"{files.url}/{name}"}
             response_ids[f"by URL {name}"] = submit(client, text_part(f"by URL {name}"), url_part)
         for response_id in response_ids.values():
-            final_response = ended(client, response_id, within_s=60)
+            final_response = wait_for_end(client, response_id, timeout_s=60)
             assert final_response.status == "completed", final_response.error
 
     for tag in response_ids:
@@ -251,13 +251,13 @@ def test_an_unreadable_file_fails_the_response_with_an_error_that_names_it(fetch
     worker_pid = fetching_stack.children["worker"].pid
     with fetching_stack.client() as client:
         readable_id = submit(client, text_part("warm"), file_part(documents.pdf("Hello"), "warm.pdf"))
-        assert ended(client, readable_id).status == "completed"
+        assert wait_for_end(client, readable_id).status == "completed"
         earlier_peak_bytes = peak_memory_bytes(worker_pid)
         response_ids = {
             description: submit(client, file_part(content, name)) for description, (content, name, _) in files.items()
         }
         for description, response_id in response_ids.items():
-            final_response = ended(client, response_id, within_s=90)
+            final_response = wait_for_end(client, response_id, timeout_s=90)
             _, name, phrase = files[description]
             assert (description, final_response.status) == (description, "failed")
             assert final_response.error is not None
@@ -268,7 +268,7 @@ def test_an_unreadable_file_fails_the_response_with_an_error_that_names_it(fetch
         assert peak_memory_bytes(worker_pid) - earlier_peak_bytes < 150 * MEGABYTE
         # The worker still reads files, and no reader process remains.
         later_id = submit(client, text_part("later"), file_part(documents.pdf("x"), "a.pdf"))
-        assert ended(client, later_id).status == "completed"
+        assert wait_for_end(client, later_id).status == "completed"
     assert fetching_stack.models.stats("later")["open"] == 0
     assert child_pids(worker_pid) == []
     # File names chosen by clients must not appear in the log.
@@ -280,7 +280,7 @@ def test_an_external_entity_does_not_read_a_file_of_the_worker(fetching_stack: S
     entity = '<!DOCTYPE d [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
     with fetching_stack.client() as client:
         document = word_document("<w:p><w:r><w:t>before&x;after</w:t></w:r></w:p>", entity)
-        final_response = ended(client, submit(client, text_part("one"), file_part(document, "a.docx")))
+        final_response = wait_for_end(client, submit(client, text_part("one"), file_part(document, "a.docx")))
 
     assert final_response.status == "completed"
     assert "root:" not in str(fetching_stack.models.stats()["by_tag"])
@@ -318,13 +318,13 @@ INVALID_IMAGES = {
 def test_an_image_that_cannot_be_fetched_fails_the_response_with_the_apis_code(
     fetching_stack: Stack, files: FileServer
 ) -> None:
-    files.paths = {path: reply for path, (reply, _) in INVALID_IMAGES.items()}
+    files.replies = {path: reply for path, (reply, _) in INVALID_IMAGES.items()}
     worker_pid = fetching_stack.children["worker"].pid
     earlier_peak_bytes = peak_memory_bytes(worker_pid)
     with fetching_stack.client() as client:
         response_ids = {path: submit(client, image_part(files.url + path), model="fetching") for path in INVALID_IMAGES}
         for path, response_id in response_ids.items():
-            error = ended(client, response_id, within_s=60).error
+            error = wait_for_end(client, response_id, timeout_s=60).error
             assert error is not None
             assert (path, error.code) == (path, INVALID_IMAGES[path][1])
             assert files.url + path in error.message
@@ -344,7 +344,7 @@ def test_a_worker_does_not_fetch_urls_of_private_addresses(stack: Stack, files: 
                 submit(client, image_part(url), model="fetching")
             assert caught.value.code == "invalid_image_url"
         for host in LOCAL_HOSTS:
-            error = ended(client, submit(client, image_part(f"http://{host}/a.png"), model="fetching")).error
+            error = wait_for_end(client, submit(client, image_part(f"http://{host}/a.png"), model="fetching")).error
             assert error is not None
             assert error.code in {"invalid_image_url", "failed_to_download_image"}
     assert files.request_log == []

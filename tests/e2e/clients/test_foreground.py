@@ -76,7 +76,7 @@ def test_a_client_that_disconnects_cancels_its_foreground_response(stack: Stack,
     stack.up()
     create_and_disconnect(stack, models.script(tag="gone", tokens=2000, delay_s=0.05), duration_s=4)
 
-    (run,) = until(lambda: [run for run in models.stats("gone")["by_tag"]["gone"] if run["ended"]], within_s=4)
+    (run,) = until(lambda: [run for run in models.stats("gone")["by_tag"]["gone"] if run["ended"]], timeout_s=4)
     assert run["how"] == "client_closed"
     assert stack.sql("select status from responses") == [("cancelled",)]
     invariants.check(stack, {row[0] for row in stack.sql("select id from responses")})
@@ -91,8 +91,8 @@ def test_a_foreground_response_is_cancelled_when_its_api_process_is_killed(stack
     stack.kill("api")
     client_thread.join()
 
-    until(lambda: stack.sql("select status from responses") == [("cancelled",)], within_s=10)
-    until(lambda: models.stats()["open"] == 0, within_s=2)
+    until(lambda: stack.sql("select status from responses") == [("cancelled",)], timeout_s=10)
+    until(lambda: models.stats()["open"] == 0, timeout_s=2)
 
 
 def create_without_reply(stack: Stack, script: str) -> None:
@@ -144,7 +144,7 @@ def test_a_foreground_response_with_store_false_leaves_no_rows(stack: Stack, mod
             with pytest.raises(openai.BadRequestError, match="not found"):
                 client.responses.create(model="scripted", input="go on", previous_response_id=response.id)
     for table in ("responses", "response_events", "attempts", "items"):
-        until(lambda table=table: stack.sql(f"select count(*) from {table}") == [(0,)], within_s=3)
+        until(lambda table=table: stack.sql(f"select count(*) from {table}") == [(0,)], timeout_s=3)
 
 
 def test_a_foreground_reply_arrives_although_redis_is_killed(stack: Stack, models: ModelServer) -> None:
@@ -198,7 +198,7 @@ def test_a_foreground_reply_is_complete_although_postgres_drops_every_connection
             " where datname = current_database() and pid <> pg_backend_pid()"
         )
         tokens = sent_tokens(models)
-        until(lambda tokens=tokens: sent_tokens(models) >= tokens + 15, within_s=5)
+        until(lambda tokens=tokens: sent_tokens(models) >= tokens + 15, timeout_s=5)
     client_thread.join(timeout=20)
 
     assert len(texts[0].split()) == 80

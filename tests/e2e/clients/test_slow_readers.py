@@ -17,9 +17,9 @@ import pytest
 from core.bootstrap import POLL_THREADS
 from tests import stream_checker
 from tests.harness.stack import Stack
-from tests.harness.waiting import ended, until
+from tests.harness.waiting import until, wait_for_end
 from tests.model_server import ModelServer
-from tests.stream_checker import reading
+from tests.stream_checker import open_event_stream
 
 STALL_S = 6
 
@@ -31,7 +31,7 @@ def long_response_id(stack: Stack, models: ModelServer) -> str:
     stack.up(API_THREADS=str(POLL_THREADS + 2), STALL_S=str(STALL_S), LEASE_S="20")
     with stack.client() as client:
         script = models.script(text=("w" * 4000 + " ") * 1500)
-        return ended(client, client.responses.create(model="scripted", input=script, background=True).id).id
+        return wait_for_end(client, client.responses.create(model="scripted", input=script, background=True).id).id
 
 
 @contextlib.contextmanager
@@ -82,17 +82,17 @@ def test_readers_that_read_nothing_are_disconnected_and_can_reconnect(stack: Sta
 
         until(
             lambda: is_closed_by_server(stack, first_connection) and is_closed_by_server(stack, second_connection),
-            within_s=STALL_S * 3,
+            timeout_s=STALL_S * 3,
             first_pause_s=0.2,
         )
-    until(lambda: busy_headers(stack, path) is None, within_s=5)
-    with reading(stack.port, stack.key, path) as stream:
+    until(lambda: busy_headers(stack, path) is None, timeout_s=5)
+    with open_event_stream(stack.port, stack.key, path) as stream:
         stream_checker.check(stream.read())
         assert stream.done
 
 
 def test_a_slow_reader_receives_every_event(stack: Stack, long_response_id: str) -> None:
-    with reading(stack.port, stack.key, f"/v1/responses/{long_response_id}?stream=true") as stream:
+    with open_event_stream(stack.port, stack.key, f"/v1/responses/{long_response_id}?stream=true") as stream:
         for event in stream:
             if event["sequence_number"] % 10 == 0:
                 time.sleep(0.05)
@@ -103,13 +103,13 @@ def test_a_slow_reader_receives_every_event(stack: Stack, long_response_id: str)
 def test_a_stream_frees_its_wait_slot_after_its_client_has_disconnected(stack: Stack, models: ModelServer) -> None:
     stack.up(API_THREADS=str(POLL_THREADS + 1), PING_S="0.5")
     body = {"model": "scripted", "input": models.script(tokens=2000, delay_s=0.1), "stream": True, "background": True}
-    with reading(stack.port, stack.key, "/v1/responses", body) as stream:
+    with open_event_stream(stack.port, stack.key, "/v1/responses", body) as stream:
         response_id = stream.read(5)[0]["response"]["id"]
         with stack.client() as client, pytest.raises(openai.InternalServerError, match="wait") as caught:
             client.responses.retrieve(response_id, stream=True)
         assert caught.value.response.headers["Retry-After"]
 
-    until(lambda: busy_headers(stack, f"/v1/responses/{response_id}?stream=true") is None, within_s=5)
+    until(lambda: busy_headers(stack, f"/v1/responses/{response_id}?stream=true") is None, timeout_s=5)
 
 
 @contextlib.contextmanager
@@ -136,7 +136,7 @@ def test_incomplete_bodies_leave_threads_for_polls_and_have_keepalive(stack: Sta
         rejected_connections = [
             connection for connection in connections if select.select([connection], [], [], 0.05)[0]
         ]
-        until(lambda: client.responses.retrieve(response.id).status == "completed", within_s=10)
+        until(lambda: client.responses.retrieve(response.id).status == "completed", timeout_s=10)
         assert all(connection.recv(12) == b"HTTP/1.1 503" for connection in rejected_connections)
         waiting_connections = [connection for connection in connections if connection not in rejected_connections]
         assert len(waiting_connections) == POLL_THREADS // 2 + 1
@@ -144,7 +144,7 @@ def test_incomplete_bodies_leave_threads_for_polls_and_have_keepalive(stack: Sta
             assert all(map(has_keepalive, waiting_connections))
 
     with stack.client() as client:
-        until(lambda: client.responses.create(model="scripted", input="hi").status == "completed", within_s=5)
+        until(lambda: client.responses.create(model="scripted", input="hi").status == "completed", timeout_s=5)
 
 
 def test_the_api_does_not_accept_http_2(shared_stack: Stack) -> None:

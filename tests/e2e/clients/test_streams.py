@@ -10,9 +10,9 @@ from core.bootstrap import open_core
 from tests import stream_checker
 from tests.e2e.clients.reading import RESPONSES_PATH, read_with_disconnects, stream_request, two_api_stack
 from tests.harness.stack import Stack
-from tests.harness.waiting import ended, until
+from tests.harness.waiting import until, wait_for_end
 from tests.model_server import ModelServer
-from tests.stream_checker import reading
+from tests.stream_checker import open_event_stream
 
 __all__ = ["two_api_stack"]
 
@@ -21,7 +21,7 @@ __all__ = ["two_api_stack"]
 def test_a_create_with_stream_receives_its_events_as_they_are_written(
     shared_stack: Stack, models: ModelServer, background: bool
 ) -> None:
-    with reading(
+    with open_event_stream(
         shared_stack.port,
         shared_stack.key,
         RESPONSES_PATH,
@@ -38,10 +38,10 @@ def test_a_create_with_stream_receives_its_events_as_they_are_written(
 
 
 def test_a_background_response_completes_after_its_reader_disconnects(shared_stack: Stack, models: ModelServer) -> None:
-    with reading(shared_stack.port, shared_stack.key, RESPONSES_PATH, stream_request(models)) as stream:
+    with open_event_stream(shared_stack.port, shared_stack.key, RESPONSES_PATH, stream_request(models)) as stream:
         response_id = stream.read(8)[0]["response"]["id"]
     with shared_stack.client() as client:
-        final_response = ended(client, response_id)
+        final_response = wait_for_end(client, response_id)
 
     assert final_response.status == "completed"
     assert final_response.output_text == "".join(f"tok{number} " for number in range(40))
@@ -50,18 +50,18 @@ def test_a_background_response_completes_after_its_reader_disconnects(shared_sta
 def test_a_foreground_response_is_cancelled_after_its_reader_disconnects(
     shared_stack: Stack, models: ModelServer
 ) -> None:
-    with reading(
+    with open_event_stream(
         shared_stack.port, shared_stack.key, RESPONSES_PATH, stream_request(models, background=False, tokens=400)
     ) as stream:
         response_id = stream.read(8)[0]["response"]["id"]
-    until(lambda: models.stats()["open"] == 0, within_s=5)
+    until(lambda: models.stats()["open"] == 0, timeout_s=5)
     query = "select status from responses where id = %s"
-    until(lambda: shared_stack.sql(query, response_id) == [("cancelled",)], within_s=5)
+    until(lambda: shared_stack.sql(query, response_id) == [("cancelled",)], timeout_s=5)
 
 
 def test_stream_options_are_accepted_and_add_no_obfuscation(shared_stack: Stack, models: ModelServer) -> None:
     body = stream_request(models, tokens=5) | {"stream_options": {"include_obfuscation": True}}
-    with reading(shared_stack.port, shared_stack.key, RESPONSES_PATH, body) as stream:
+    with open_event_stream(shared_stack.port, shared_stack.key, RESPONSES_PATH, body) as stream:
         events = stream.read()
 
     assert not [event for event in events if "obfuscation" in event]
@@ -72,11 +72,11 @@ def test_a_response_created_without_stream_can_be_streamed_from_any_number(
 ) -> None:
     with shared_stack.client() as client:
         response = client.responses.create(**stream_request(models, tokens=10) | {"stream": False})
-        ended(client, response.id)
+        wait_for_end(client, response.id)
     log = shared_stack.event_log(response.id)
     path = f"{RESPONSES_PATH}/{response.id}?stream=true"
     for starting_after in (-5, -1, 0, 3, len(log) - 2):
-        with reading(
+        with open_event_stream(
             shared_stack.port_2,
             shared_stack.key,
             f"{path}&starting_after={starting_after}",
@@ -85,7 +85,7 @@ def test_a_response_created_without_stream_can_be_streamed_from_any_number(
             assert stream.read() == log[max(starting_after, -1) + 1 :]
             assert stream.done
     for starting_after in (len(log) - 1, len(log) + 5, 10**30):
-        with reading(
+        with open_event_stream(
             shared_stack.port, shared_stack.key, f"{path}&starting_after={starting_after}", after=starting_after
         ) as stream:
             assert stream.read() == []
@@ -96,7 +96,7 @@ def test_a_response_created_without_stream_can_be_streamed_from_any_number(
 def test_a_stream_continues_without_gap_or_repetition_when_a_process_is_killed(
     two_api_stack: Stack, models: ModelServer, process: str
 ) -> None:
-    with reading(
+    with open_event_stream(
         two_api_stack.port, two_api_stack.key, RESPONSES_PATH, stream_request(models, tokens=60, delay_s=0.1)
     ) as stream:
         head = list(stream.read(12))
@@ -110,7 +110,7 @@ def test_a_stream_continues_without_gap_or_repetition_when_a_process_is_killed(
     if process == "api":
         response_id, starting_after = head[0]["response"]["id"], head[-1]["sequence_number"]
         path = f"{RESPONSES_PATH}/{response_id}?stream=true&starting_after={starting_after}"
-        with reading(two_api_stack.port_2, two_api_stack.key, path, after=starting_after) as stream:
+        with open_event_stream(two_api_stack.port_2, two_api_stack.key, path, after=starting_after) as stream:
             tail = stream.read()
     events = head + tail
 
@@ -121,7 +121,9 @@ def test_a_stream_continues_without_gap_or_repetition_when_a_process_is_killed(
 
 def test_the_stream_of_a_cancelled_response_ends_with_a_failed_event(shared_stack: Stack, models: ModelServer) -> None:
     with (
-        reading(shared_stack.port, shared_stack.key, RESPONSES_PATH, stream_request(models, tokens=400)) as stream,
+        open_event_stream(
+            shared_stack.port, shared_stack.key, RESPONSES_PATH, stream_request(models, tokens=400)
+        ) as stream,
         shared_stack.client() as client,
     ):
         response_id = stream.read(8)[0]["response"]["id"]
@@ -140,7 +142,9 @@ def test_the_stream_of_a_cancelled_response_ends_with_a_failed_event(shared_stac
 def test_a_failure_of_the_model_server_ends_the_stream_with_a_failed_event(
     shared_stack: Stack, models: ModelServer
 ) -> None:
-    with reading(shared_stack.port, shared_stack.key, RESPONSES_PATH, stream_request(models, drop_after=5)) as stream:
+    with open_event_stream(
+        shared_stack.port, shared_stack.key, RESPONSES_PATH, stream_request(models, drop_after_tokens=5)
+    ) as stream:
         events = stream.read()
 
     assert events[-1]["type"] == "response.failed"
@@ -151,7 +155,7 @@ def test_a_failure_of_the_model_server_ends_the_stream_with_a_failed_event(
 def test_a_stopping_api_ends_its_streams_and_clients_resume_on_another_api(
     two_api_stack: Stack, models: ModelServer
 ) -> None:
-    with reading(
+    with open_event_stream(
         two_api_stack.port, two_api_stack.key, RESPONSES_PATH, stream_request(models, tokens=60, delay_s=0.1)
     ) as stream:
         head = list(stream.read(8))
@@ -163,7 +167,7 @@ def test_a_stopping_api_ends_its_streams_and_clients_resume_on_another_api(
     response_id, starting_after = head[0]["response"]["id"], stream.error["sequence_number"]
     assert starting_after == head[-1]["sequence_number"]
     path = f"{RESPONSES_PATH}/{response_id}?stream=true&starting_after={starting_after}"
-    with reading(two_api_stack.port_2, two_api_stack.key, path, after=starting_after) as stream:
+    with open_event_stream(two_api_stack.port_2, two_api_stack.key, path, after=starting_after) as stream:
         events = head + stream.read()
     stream_checker.check(events)
     assert events[-1]["response"]["status"] == "completed"
@@ -172,7 +176,7 @@ def test_a_stopping_api_ends_its_streams_and_clients_resume_on_another_api(
 def test_a_deploy_cuts_a_foreground_stream_and_its_response_completes(
     two_api_stack: Stack, models: ModelServer
 ) -> None:
-    with reading(
+    with open_event_stream(
         two_api_stack.port,
         two_api_stack.key,
         RESPONSES_PATH,
@@ -183,15 +187,15 @@ def test_a_deploy_cuts_a_foreground_stream_and_its_response_completes(
         stream.read()
 
         assert not stream.done
-    until(lambda: two_api_stack.sql("select status from responses") == [("completed",)], within_s=20)
+    until(lambda: two_api_stack.sql("select status from responses") == [("completed",)], timeout_s=20)
 
 
 def test_a_stalled_reader_does_not_delay_another_reader(shared_stack: Stack, models: ModelServer) -> None:
     body = stream_request(models, tokens=60, delay_s=0.02)
-    with reading(shared_stack.port, shared_stack.key, RESPONSES_PATH, body) as stalled_reader:
+    with open_event_stream(shared_stack.port, shared_stack.key, RESPONSES_PATH, body) as stalled_reader:
         response_id = stalled_reader.read(1)[0]["response"]["id"]
         path = f"{RESPONSES_PATH}/{response_id}?stream=true"
-        with reading(shared_stack.port, shared_stack.key, path) as reader:
+        with open_event_stream(shared_stack.port, shared_stack.key, path) as reader:
             events = reader.read()
         assert stalled_reader.read() == events
 
@@ -201,7 +205,7 @@ def test_a_stream_of_another_project_and_of_an_unknown_id_return_the_same_error(
 ) -> None:
     with shared_stack.client() as client:
         response = client.responses.create(**stream_request(models, tokens=3) | {"stream": False})
-        ended(client, response.id)
+        wait_for_end(client, response.id)
         foreground_response = client.responses.create(model="scripted", input="hello")
         with pytest.raises(openai.BadRequestError, match="not created with background=true") as caught:
             client.responses.retrieve(foreground_response.id, stream=True)

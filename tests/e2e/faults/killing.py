@@ -26,14 +26,14 @@ def kill_worker_valkey_and_sweeper(
 
         for name in ("worker", "valkey", "sweeper"):
             stack.kill(name)
-        until(lambda: models.stats()["open"] == 0, within_s=5)
+        until(lambda: models.stats()["open"] == 0, timeout_s=5)
         stack.up("valkey", "sweeper")
         stack.start("worker", WORKER_SLOTS=str(running_count))
 
-        until(stack.all_ended, within_s=60)
+        until(stack.all_ended, timeout_s=60)
         for response_id in response_ids:
             response = client.responses.retrieve(response_id)
             assert response.status == "completed", response.error
             assert response.output_text == "".join(f"tok{number} " for number in range(60))
-    until(lambda: models.stats()["open"] == 0, within_s=5)
+    until(lambda: models.stats()["open"] == 0, timeout_s=5)
     return invariants.check(stack, response_ids)

@@ -10,7 +10,7 @@ import pytest
 
 from tests import invariants
 from tests.harness.stack import Stack
-from tests.harness.waiting import ended, until
+from tests.harness.waiting import until, wait_for_end
 from tests.model_server import ModelServer
 
 
@@ -25,10 +25,10 @@ def test_a_stopping_api_finishes_its_requests_and_refuses_new_connections(stack:
         until(lambda: models.stats()["open"] == 3)
         api.send_stop_signal()
 
-        until(lambda: refuses_connections(stack), within_s=3)
+        until(lambda: refuses_connections(stack), timeout_s=3)
         assert api.ended() is None
         assert {len(request.result().output_text.split()) for request in requests} == {20, 50, 60}
-    until(api.ended, within_s=5)
+    until(api.ended, timeout_s=5)
     assert api.ended() == "status 0"
     invariants.check(stack, {row[0] for row in stack.sql("select id from responses")})
 
@@ -63,7 +63,7 @@ def test_a_response_that_outlasts_its_stopped_api_completes_and_can_be_fetched(
     with pytest.raises((http.client.HTTPException, OSError)):
         connection.getresponse().read()
     connection.close()
-    until(api.ended, within_s=5)
+    until(api.ended, timeout_s=5)
     assert time.monotonic() - stopped_at < 5
     assert api.ended() == "status 0"
 
@@ -90,7 +90,7 @@ def test_a_response_without_a_returning_client_completes_after_a_deploy(stack: S
         with pytest.raises(openai.APIConnectionError):
             request.result()
     # The response outlasts `FOLLOW_S`, after which the sweeper cancels a response without a waiting client.
-    until(stack.all_ended, within_s=20)
+    until(stack.all_ended, timeout_s=20)
 
     assert stack.sql("select status from responses") == [("completed",)]
 
@@ -126,9 +126,11 @@ def test_several_sweepers_and_workers_end_each_response_once(stack: Stack, model
         stack.kill("worker-3")
         stack.kill("sweeper-2")
         stack.stop("worker-2")
-        until(stack.all_ended, within_s=60)
+        until(stack.all_ended, timeout_s=60)
 
-        assert all(ended(client, response_id).status in {"cancelled", "completed"} for response_id in cancelled_ids)
+        assert all(
+            wait_for_end(client, response_id).status in {"cancelled", "completed"} for response_id in cancelled_ids
+        )
     invariants.check(stack, response_ids)
     assert stack.sql(deadlocks_query) == deadlocks
     for name in ("sweeper", "sweeper-3"):

@@ -85,7 +85,7 @@ def exposed_deployment(
         try:
             stack.up("api", "worker", "sweeper", "flower")
             # Flower shows only tasks that start after the worker's first event has reached it.
-            until(lambda: "worker-" in web_text(stack.flower_port, "/workers?json=1"), within_s=30)
+            until(lambda: "worker-" in web_text(stack.flower_port, "/workers?json=1"), timeout_s=30)
             yield SimpleNamespace(stack=stack, proxies=proxies, ids=[*create_responses(stack, _model_server)])
         finally:
             for proxy in proxies:

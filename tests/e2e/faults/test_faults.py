@@ -14,7 +14,7 @@ import pytest
 from tests import invariants
 from tests.e2e.faults.killing import kill_worker_valkey_and_sweeper
 from tests.harness.stack import Stack
-from tests.harness.waiting import ended, until
+from tests.harness.waiting import until, wait_for_end
 from tests.model_server import ModelServer
 
 
@@ -31,7 +31,7 @@ def test_a_response_without_output_is_run_again_when_its_worker_is_killed(stack:
         until(lambda: models.stats()["open"] == 1)
         stack.kill("worker")
         stack.start("worker")
-        final_response = ended(client, response.id, within_s=20)
+        final_response = wait_for_end(client, response.id, timeout_s=20)
 
     assert final_response.status == "completed"
     assert final_response.output_text == "tok0 tok1 tok2 "
@@ -45,10 +45,10 @@ def test_a_response_that_kills_its_workers_fails_after_three_attempts(stack: Sta
         script = models.script(tag="poison", first_delay_s=30)
         response = client.responses.create(model="scripted", input=script, background=True)
         for attempt in range(1, 4):
-            until(lambda attempt=attempt: stack.sql("select attempt from responses") == [(attempt,)], within_s=30)
+            until(lambda attempt=attempt: stack.sql("select attempt from responses") == [(attempt,)], timeout_s=30)
             stack.kill("worker")
             stack.start("worker")
-        final_response = ended(client, response.id, within_s=20)
+        final_response = wait_for_end(client, response.id, timeout_s=20)
 
     assert final_response.status == "failed"
     assert final_response.error is not None
@@ -64,13 +64,13 @@ def test_a_frozen_worker_that_wakes_after_its_lease_writes_nothing(stack: Stack,
         until(lambda: client.responses.retrieve(response.id).output_text)
         os.kill(stack.children["worker"].pid, signal.SIGSTOP)
         stack.start("worker-2")
-        final_response = ended(client, response.id, within_s=40)
+        final_response = wait_for_end(client, response.id, timeout_s=40)
         os.kill(stack.children["worker"].pid, signal.SIGCONT)
 
-        until(lambda: models.stats()["open"] == 0, within_s=5)
+        until(lambda: models.stats()["open"] == 0, timeout_s=5)
         assert client.responses.retrieve(response.id) == final_response
         later_response = client.responses.create(model="scripted", input="hello", background=True)
-        assert ended(client, later_response.id).status == "completed"
+        assert wait_for_end(client, later_response.id).status == "completed"
 
     assert final_response.status == "completed"
     assert final_response.output_text == "".join(f"tok{number} " for number in range(200))
@@ -86,7 +86,7 @@ def test_a_stopped_worker_hands_back_a_response_without_output(stack: Stack, mod
         until(lambda: models.stats()["open"] == 1)
         stack.start("worker-2")
         stack.stop("worker")
-        final_response = ended(client, response.id, within_s=20)
+        final_response = wait_for_end(client, response.id, timeout_s=20)
 
     assert final_response.status == "completed"
     assert stack.sql("select outcome from attempts order by attempt") == [("handed_back",), ("completed",)]
@@ -117,7 +117,7 @@ def test_a_response_created_while_redis_is_down_runs_after_redis_returns(stack: 
         assert client.responses.retrieve(response.id).status == "queued"
         stack.start("valkey")
 
-        assert ended(client, response.id, within_s=20).status == "completed"
+        assert wait_for_end(client, response.id, timeout_s=20).status == "completed"
 
 
 def test_cancel_works_while_redis_is_down(stack: Stack, models: ModelServer) -> None:
@@ -129,7 +129,7 @@ def test_cancel_works_while_redis_is_down(stack: Stack, models: ModelServer) -> 
         stack.kill("valkey")
 
         assert client.responses.cancel(response.id).status == "cancelled"
-        until(lambda: models.stats()["open"] == 0, within_s=2)
+        until(lambda: models.stats()["open"] == 0, timeout_s=2)
 
 
 def test_without_postgres_every_call_returns_503_with_retry_after_and_stores_nothing(
@@ -153,7 +153,7 @@ def test_without_postgres_every_call_returns_503_with_retry_after_and_stores_not
                 assert caught.value.code == "store_unavailable"
         connection.execute(f"alter database {name} allow_connections true")  # type: ignore[arg-type]
         with stack.client() as client:
-            response_id = until(lambda: try_create(client), within_s=10)
+            response_id = until(lambda: try_create(client), timeout_s=10)
     assert stack.sql("select id from responses") == [(response_id,)]
 
 
@@ -170,7 +170,7 @@ def test_flower_shows_a_response_under_its_id_and_rejects_revocations(stack: Sta
     stack.start("flower")
     with stack.client() as client:
         response = client.responses.create(model="scripted", input="hello", background=True)
-        ended(client, response.id)
+        wait_for_end(client, response.id)
     page_url = f"http://127.0.0.1:{stack.flower_port}/task/{response.id}"
 
     def successful_task_page() -> str | None:
@@ -204,7 +204,7 @@ def test_a_doorbell_lost_with_all_data_of_redis_is_sent_again(stack: Stack, mode
         stack.up("valkey", "worker", "sweeper")
 
         started_at = time.monotonic()
-        assert ended(client, response.id, within_s=20).status == "completed"
+        assert wait_for_end(client, response.id, timeout_s=20).status == "completed"
         assert time.monotonic() - started_at < 10
 
 
@@ -212,7 +212,7 @@ def test_logs_contain_the_response_and_the_attempt_as_key_value_pairs(stack: Sta
     stack.up()
     with stack.client() as client:
         response = client.responses.create(model="scripted", input="hello", background=True)
-        ended(client, response.id)
+        wait_for_end(client, response.id)
     until(lambda: f"msg=ended response={response.id} attempt=1 status=completed" in stack.log("worker"))
     assert json.dumps("hello") not in stack.log("worker")
 
@@ -238,8 +238,8 @@ def test_runs_continue_with_complete_logs_when_postgres_repeatedly_drops_every_c
             )
             drop_count += 1
             tokens = models.stats()["by_tag"]["p0"][0]["tokens_sent"]
-            until(lambda tokens=tokens: has_progressed(models, tokens), within_s=5)
-        until(stack.all_ended, within_s=30)
+            until(lambda tokens=tokens: has_progressed(models, tokens), timeout_s=5)
+        until(stack.all_ended, timeout_s=30)
 
         assert drop_count >= 5
         assert {client.responses.retrieve(response_id).output_text for response_id in response_ids} == {

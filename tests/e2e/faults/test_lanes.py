@@ -6,7 +6,7 @@ import pytest
 
 from tests import invariants
 from tests.harness.stack import Stack
-from tests.harness.waiting import ended, until
+from tests.harness.waiting import until, wait_for_end
 from tests.model_server import ModelServer
 
 
@@ -34,12 +34,12 @@ def test_each_worker_runs_only_its_lanes_and_a_lane_waits_for_its_worker(stack: 
 
         slow_ids = [create(f"slow{n}", "flex") for n in range(3)]
         default_ids = [create(f"default{n}", "default") for n in range(5)]
-        assert {ended(client, response_id).status for response_id in default_ids} == {"completed"}
+        assert {wait_for_end(client, response_id).status for response_id in default_ids} == {"completed"}
         until(lambda: "no worker serves lane" in stack.log("sweeper"))
         assert {client.responses.retrieve(response_id).status for response_id in slow_ids} == {"queued"}
 
         stack.start("worker-2", WORKER_LANES="slow", WORKER_SLOTS="1")
-        assert {ended(client, response_id).status for response_id in slow_ids} == {"completed"}
+        assert {wait_for_end(client, response_id).status for response_id in slow_ids} == {"completed"}
         worker_ids = dict(stack.sql("select response_id, worker_id from attempts"))
         slow_workers = {worker_ids[response_id] for response_id in slow_ids}
         assert slow_workers.isdisjoint({worker_ids[response_id] for response_id in default_ids})
@@ -49,7 +49,7 @@ def test_each_worker_runs_only_its_lanes_and_a_lane_waits_for_its_worker(stack: 
         stack.kill("worker")
         stack.start("worker-3")
         later_ids = [create("later-slow", "flex"), create("later-default", "default")]
-        assert {ended(client, response_id).status for response_id in later_ids} == {"completed"}
+        assert {wait_for_end(client, response_id).status for response_id in later_ids} == {"completed"}
     invariants.check(stack, {*slow_ids, *default_ids, *later_ids})
 
 

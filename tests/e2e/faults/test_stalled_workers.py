@@ -9,9 +9,9 @@ import redis
 from local import ports
 from tests import invariants
 from tests.harness import tcp_proxy
-from tests.harness.health import health
+from tests.harness.health import get_health
 from tests.harness.stack import Stack
-from tests.harness.waiting import ended, until
+from tests.harness.waiting import until, wait_for_end
 from tests.model_server import ModelServer
 
 STALLED_AFTER_S = 6
@@ -30,13 +30,13 @@ def test_a_stalled_worker_finishes_its_runs_and_exits_with_status_75(stack: Stac
                 model="scripted", input=models.script(tag="long", tokens=300, delay_s=0.05), background=True
             )
             until(lambda: models.stats()["open"] == 1)
-            until(lambda: health(port)[1].get("running") == 1)
+            until(lambda: get_health(port)[1].get("running") == 1)
             proxy.blackhole(from_request=b"BRPOP")
             blackholed_at = time.monotonic()
             until(lambda: proxy.discarded_reads)
             waiting_response = client.responses.create(model="scripted", input="hello", background=True)
 
-            until(stack.children["worker"].ended, within_s=STALLED_AFTER_S + 25)
+            until(stack.children["worker"].ended, timeout_s=STALLED_AFTER_S + 25)
             elapsed_s = time.monotonic() - blackholed_at
 
             assert stack.children["worker"].ended() == f"status {os.EX_TEMPFAIL}"
@@ -47,7 +47,7 @@ def test_a_stalled_worker_finishes_its_runs_and_exits_with_status_75(stack: Stac
 
             stack.children.pop("worker")
             stack.start("worker")
-            assert ended(client, waiting_response.id).status == "completed"
+            assert wait_for_end(client, waiting_response.id).status == "completed"
     invariants.check(stack, {running_response.id, waiting_response.id})
 
 
@@ -59,8 +59,8 @@ def test_an_idle_full_or_disconnected_worker_is_not_stalled(stack: Stack, models
     with stack.client() as client:
         # An idle worker probes its consumer, and no other worker receives the probes.
         for _ in range(4):
-            until(lambda: health(port)[1]["heard_s_ago"] > 1)
-            until(lambda: health(port)[1]["heard_s_ago"] < 1)
+            until(lambda: get_health(port)[1]["heard_s_ago"] > 1)
+            until(lambda: get_health(port)[1]["heard_s_ago"] < 1)
         with redis.Redis.from_url(stack.valkey.url) as valkey:
             probe_ttls = {key: valkey.ttl(key) for key in valkey.keys("*ping*") if valkey.type(key) == b"list"}
             assert all(0 < ttl <= 60 for ttl in probe_ttls.values())
@@ -70,18 +70,18 @@ def test_an_idle_full_or_disconnected_worker_is_not_stalled(stack: Stack, models
             model="scripted", input=models.script(tag="hold", first_delay_s=600), background=True
         )
         until(lambda: models.stats("hold")["open"] == 1)
-        until(lambda: health(port)[1]["heard_s_ago"] > silence_s, within_s=2 * silence_s)
-        assert health(port)[0] == 200
+        until(lambda: get_health(port)[1]["heard_s_ago"] > silence_s, timeout_s=2 * silence_s)
+        assert get_health(port)[0] == 200
         client.responses.cancel(running_response.id)
-        until(lambda: health(port)[1]["running"] == 0)
+        until(lambda: get_health(port)[1]["running"] == 0)
         # Without Redis, no worker receives anything.
         os.kill(stack.children["valkey"].pid, signal.SIGSTOP)
-        until(lambda: health(port)[1]["heard_s_ago"] > silence_s, within_s=3 * silence_s)
-        assert health(port)[0] == 200
+        until(lambda: get_health(port)[1]["heard_s_ago"] > silence_s, timeout_s=3 * silence_s)
+        assert get_health(port)[0] == 200
         os.kill(stack.children["valkey"].pid, signal.SIGCONT)
 
         later_response = client.responses.create(model="scripted", input="hello", background=True)
-        assert ended(client, later_response.id, within_s=20).status == "completed"
+        assert wait_for_end(client, later_response.id, timeout_s=20).status == "completed"
     assert worker.ended() is None
     assert 'msg="consumer stalled"' not in stack.log("worker")
 
@@ -104,11 +104,11 @@ def test_a_worker_consumes_again_within_seconds_after_redis_was_killed(stack: St
         restarted_at = time.monotonic()
         later_response = client.responses.create(model="scripted", input="hello", background=True)
 
-        assert ended(client, later_response.id, within_s=15).status == "completed"
+        assert wait_for_end(client, later_response.id, timeout_s=15).status == "completed"
         assert time.monotonic() - restarted_at < 10
         assert models.stats()["open"] == 3, "a running response was interrupted"
         text = "".join(f"tok{number} " for number in range(300))
-        assert {ended(client, response_id, within_s=30).output_text for response_id in running_ids} == {text}
+        assert {wait_for_end(client, response_id, timeout_s=30).output_text for response_id in running_ids} == {text}
     assert worker.ended() is None
     assert stack.children["worker"] is worker
     assert stack.sql("select max(attempt) from responses") == [(1,)]

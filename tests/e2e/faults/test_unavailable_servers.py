@@ -10,7 +10,7 @@ import pytest
 
 from tests import invariants, model_server
 from tests.harness.stack import Stack
-from tests.harness.waiting import ended, until
+from tests.harness.waiting import until, wait_for_end
 from tests.model_server import ModelServer
 
 
@@ -127,12 +127,12 @@ def test_with_all_servers_dead_responses_wait_in_postgres_until_one_returns(
         active_query = "select count(*) from responses where status = 'in_progress' or dispatched_at is not null"
         assert stack.sql(active_query)[0][0] <= 1
         other_ids = submit(client, 12, model="other")
-        until(lambda: statuses(stack, other_ids) == {"completed"}, within_s=5)
+        until(lambda: statuses(stack, other_ids) == {"completed"}, timeout_s=5)
         assert statuses(stack, response_ids) <= {"queued", "in_progress"}
         causes = stack.sql("select distinct cause from attempts where outcome = 'waited'")
 
         first_server.restart()
-        until(stack.all_ended, within_s=5)
+        until(stack.all_ended, timeout_s=5)
 
     assert statuses(stack, response_ids) == {"completed"}
     assert causes
@@ -149,9 +149,9 @@ def test_an_open_circuit_sends_its_server_only_one_probe_at_a_time(stack: Stack,
     with stack.client() as client:
         response_ids = submit(client, 10, model="single", tag="full", status=503, fail_times=24)
         # After three failures, no response that ran when the circuit opened still waits in a slot.
-        until(lambda: stack.sql("select 1 from circuits where failures > 2"), within_s=30)
+        until(lambda: stack.sql("select 1 from circuits where failures > 2"), timeout_s=30)
         opened_at = time.monotonic()
-        until(lambda: statuses(stack, response_ids) == {"completed"}, within_s=60)
+        until(lambda: statuses(stack, response_ids) == {"completed"}, timeout_s=60)
 
     probe_times = [started for started in start_times(first_server, "full")[:25] if started > opened_at]
     assert len(probe_times) >= 3
@@ -168,8 +168,8 @@ def test_a_server_with_retry_after_gets_no_request_before_that_time(stack: Stack
         until(lambda: stack.sql("select 1 from circuits"))
         waiting_ids = submit(client, 3, model="single")
         other_ids = submit(client, 1, model="other")
-        until(lambda: statuses(stack, other_ids) == {"completed"}, within_s=3)
-        until(lambda: statuses(stack, response_ids + waiting_ids) == {"completed"}, within_s=15)
+        until(lambda: statuses(stack, other_ids) == {"completed"}, timeout_s=3)
+        until(lambda: statuses(stack, response_ids + waiting_ids) == {"completed"}, timeout_s=15)
 
     last_429_at = start_times(first_server, "limit")[2]
     assert min(start_times(first_server, tag)[0] for tag in ("r0", "r1", "r2")) - last_429_at > 3.9
@@ -185,7 +185,7 @@ def test_a_response_that_expires_behind_an_open_circuit_reports_the_unavailable_
     stack.start("worker", WORKER_SLOTS="1")
     with stack.client() as client:
         response_ids = submit(client, 6, model="single")
-        final_responses = [ended(client, response_id, within_s=15) for response_id in response_ids]
+        final_responses = [wait_for_end(client, response_id, timeout_s=15) for response_id in response_ids]
 
     assert {final_response.status for final_response in final_responses} == {"failed"}
     messages = [final_response.error.message for final_response in final_responses if final_response.error]
@@ -205,7 +205,7 @@ def test_a_probe_lost_with_its_worker_is_followed_by_another_probe(stack: Stack,
         waiting_ids = submit(client, 3, model="single")
         stack.kill("worker")
         stack.start("worker")
-        until(stack.all_ended, within_s=20)
+        until(stack.all_ended, timeout_s=20)
 
     assert statuses(stack, [probe_id, *waiting_ids]) == {"completed"}
     assert stack.sql("select outcome from attempts where response_id = %s order by attempt", probe_id) == [
@@ -224,7 +224,7 @@ def test_one_response_that_always_gets_503_does_not_block_the_others(stack: Stac
             request_count = len(start_times(first_server, "failing"))
             until(lambda count=request_count: len(start_times(first_server, "failing")) > count)
             for response_id in submit(client, 3, model="single"):
-                assert ended(client, response_id, within_s=3).status == "completed"
+                assert wait_for_end(client, response_id, timeout_s=3).status == "completed"
 
         assert "circuit opened" not in stack.log("worker")
         assert client.responses.cancel(failing_id).status == "cancelled"
@@ -238,7 +238,7 @@ def test_several_responses_that_always_get_503_do_not_block_the_others_permanent
         failing_ids = submit(client, 6, model="single", tag="failing", status=503)
         until(lambda: stack.sql("select 1 from circuits"))
         valid_ids = submit(client, 10, model="single")
-        until(lambda: statuses(stack, valid_ids) == {"completed"}, within_s=20)
+        until(lambda: statuses(stack, valid_ids) == {"completed"}, timeout_s=20)
 
         assert statuses(stack, failing_ids) <= {"queued", "in_progress"}
 
@@ -248,7 +248,7 @@ def test_a_probe_that_gets_400_closes_the_circuit(stack: Stack) -> None:
     stack.sql("insert into circuits (model, open_until, cause) values ('single', now(), 'It was unavailable.')")
     with stack.client() as client:
         (response_id,) = submit(client, 1, model="single", status=400, message="No.")
-        final_response = ended(client, response_id)
+        final_response = wait_for_end(client, response_id)
 
     assert final_response.error is not None
     assert final_response.error.code == "invalid_prompt"

@@ -65,10 +65,10 @@ def final_responses(
                     **{"model": "scripted", "input": script_text, "background": True} | fields
                 ).id
             query = "select count(*) from (select 1 from response_events group by response_id having sum(tokens) > 4) t"
-            until(lambda: stack.sql(query) == [(len(INTERRUPTED_RESPONSES),)], within_s=20)
+            until(lambda: stack.sql(query) == [(len(INTERRUPTED_RESPONSES),)], timeout_s=20)
             stack.kill("worker")
             stack.start("worker")
-            until(stack.all_ended, within_s=30)
+            until(stack.all_ended, timeout_s=30)
             invariants.check(stack, set(response_ids.values()))
             yield {name: client.responses.retrieve(response_id) for name, response_id in response_ids.items()}
 
@@ -96,17 +96,17 @@ def test_every_text_continues_where_its_worker_was_killed(running_stack: Stack, 
         }
         for _ in range(2):
             tokens_per_run = generator.randrange(1, 12)
-            until(lambda: models.stats()["open"] > 20, within_s=20)
+            until(lambda: models.stats()["open"] > 20, timeout_s=20)
             tokens = running_stack.sql("select coalesce(sum(tokens), 0) from response_events")[0][0]
             until(
                 lambda target=tokens + 20 * tokens_per_run: (
                     running_stack.sql("select sum(tokens) >= %s from response_events", target) == [(True,)]
                 ),
-                within_s=20,
+                timeout_s=20,
             )
             running_stack.kill("worker")
             running_stack.start("worker")
-        until(running_stack.all_ended, within_s=60)
+        until(running_stack.all_ended, timeout_s=60)
         for response_id, number in numbers_by_id.items():
             final_response = client.responses.retrieve(response_id)
             assert final_response.status == "completed", final_response.error
@@ -115,7 +115,7 @@ def test_every_text_continues_where_its_worker_was_killed(running_stack: Stack, 
             assert final_response.usage.output_tokens == 20 + number
 
     assert invariants.check(running_stack, set(numbers_by_id)) == {"completed": 40}
-    until(lambda: models.stats()["open"] == 0, within_s=5)
+    until(lambda: models.stats()["open"] == 0, timeout_s=5)
 
 
 def test_a_stopped_worker_hands_back_responses_that_outlast_its_grace_time(
@@ -133,7 +133,7 @@ def test_a_stopped_worker_hands_back_responses_that_outlast_its_grace_time(
         running_stack.children["worker"].send_stop_signal()
         running_stack.start("worker-2")
         running_stack.stop("worker")
-        until(running_stack.all_ended, within_s=60)
+        until(running_stack.all_ended, timeout_s=60)
         texts = {client.responses.retrieve(response_id).output_text for response_id in response_ids}
 
     assert texts == {"".join(f"tok{number} " for number in range(150))}

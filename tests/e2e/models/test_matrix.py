@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import new_database
 from tests.harness.stack import Stack
-from tests.harness.waiting import ended
+from tests.harness.waiting import wait_for_end
 from tests.matrix.features import FEATURES, Feature
 from tests.model_server import ModelServer
 
@@ -46,7 +46,7 @@ def test_a_feature_is_mapped_in_requests_and_responses(stack: Stack, feature: Fe
             background=True,
             **feature.request,
         )
-        response = ended(client, created_response.id)
+        response = wait_for_end(client, created_response.id)
 
     body = stack.models.stats(tag)["by_tag"][tag][0]["body"]
     expected_body = feature.chat_body if api == "chat_completions" else feature.responses_body
@@ -97,7 +97,7 @@ def test_earlier_items_become_messages_of_chat_completions(
             background=True,
             **feature.request,
         )
-        assert ended(client, created_response.id).status == "completed"
+        assert wait_for_end(client, created_response.id).status == "completed"
 
     (run,) = stack.models.stats(tag)["by_tag"][tag]
     assert run["body"]["messages"] == [*messages, {"role": "user", "content": script}]
@@ -108,11 +108,11 @@ def test_a_responses_server_receives_items_without_our_ids(stack: Stack) -> None
     with stack.client() as client:
         script = ModelServer.script(tag=tag, reasoning="Hm.", text="Yes")
         first_response = client.responses.create(model="thinks-responses", input=script, background=True)
-        assert ended(client, first_response.id).status == "completed"
+        assert wait_for_end(client, first_response.id).status == "completed"
         second_response = client.responses.create(
             model="thinks-responses", input=script, previous_response_id=first_response.id, background=True
         )
-        assert ended(client, second_response.id).status == "completed"
+        assert wait_for_end(client, second_response.id).status == "completed"
 
     _, run = stack.models.stats(tag)["by_tag"][tag]
     user_item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": script}]}

@@ -12,7 +12,7 @@ import redis
 from core.dispatch.celery_app import celery_app
 from tests import invariants
 from tests.harness.stack import Stack
-from tests.harness.waiting import ended, until
+from tests.harness.waiting import until, wait_for_end
 from tests.model_server import ModelServer
 
 
@@ -32,13 +32,13 @@ def test_runs_continue_through_a_redis_failover(stack: Stack) -> None:
     with stack.client() as client, redis.Redis.from_url(stack.valkey.url) as valkey:
         response_ids = start_runs(stack, client, 5)
         valkey.replicaof("127.0.0.1", "9")
-        until(lambda: "Connection to broker lost" in stack.log("worker"), within_s=5)
+        until(lambda: "Connection to broker lost" in stack.log("worker"), timeout_s=5)
         valkey.replicaof("NO", "ONE")
-        until(stack.all_ended, within_s=30)
+        until(stack.all_ended, timeout_s=30)
 
         assert stack.children["worker"].ended() is None
         later_response = client.responses.create(model="scripted", input="hello", background=True)
-        assert ended(client, later_response.id).status == "completed"
+        assert wait_for_end(client, later_response.id).status == "completed"
     assert invariants.check(stack, response_ids | {later_response.id}) == {"completed": 6}
 
 
@@ -53,11 +53,11 @@ def test_every_process_survives_a_read_only_postgres_and_continues_afterwards(st
         until(lambda: "cannot write events" in stack.log("worker"))
         until(lambda: "cannot sweep" in stack.log("sweeper"))
         set_read_only(admin, "off")
-        until(stack.all_ended, within_s=30)
+        until(stack.all_ended, timeout_s=30)
 
         assert [child.ended() for child in stack.children.values()] == [None] * 4
         response_id = until(lambda: try_create(client))
-        assert ended(client, response_id).status == "completed"
+        assert wait_for_end(client, response_id).status == "completed"
 
 
 def set_read_only(admin: psycopg.Connection, state: str) -> None:
@@ -92,7 +92,9 @@ def test_an_unusual_error_of_the_model_server_is_not_retried(
     stack.up()
     with stack.client() as client:
         script_text = models.script(tag="error", **script)
-        final_response = ended(client, client.responses.create(model="scripted", input=script_text, background=True).id)
+        final_response = wait_for_end(
+            client, client.responses.create(model="scripted", input=script_text, background=True).id
+        )
 
     assert final_response.status == "failed"
     assert final_response.error is not None
@@ -111,11 +113,11 @@ def test_a_waiting_response_revoked_through_celery_is_cancelled_and_blocks_no_ot
         start_runs(stack, client, 1, tokens=20)
         waiting_response = client.responses.create(model="scripted", input="hello", background=True)
         celery.control.revoke(waiting_response.id)
-        final_response = ended(client, waiting_response.id)
+        final_response = wait_for_end(client, waiting_response.id)
         later_response = client.responses.create(model="scripted", input="hello", background=True)
 
         assert final_response.status == "cancelled"
-        assert ended(client, later_response.id).status == "completed"
+        assert wait_for_end(client, later_response.id).status == "completed"
     celery.close()
 
 
@@ -126,8 +128,8 @@ def test_a_running_response_revoked_through_celery_is_cancelled(stack: Stack, mo
         (running_id,) = start_runs(stack, client, 1)
         celery.control.revoke(running_id, terminate=True)
 
-        assert ended(client, running_id).status == "cancelled"
-        until(lambda: models.stats()["open"] == 0, within_s=2)
+        assert wait_for_end(client, running_id).status == "cancelled"
+        until(lambda: models.stats()["open"] == 0, timeout_s=2)
     celery.close()
 
 
@@ -141,8 +143,8 @@ def test_a_worker_stopped_while_redis_hangs_hands_back_its_responses(stack: Stac
         try:
             stack.children["worker"].send_stop_signal()
             stopped_at = time.monotonic()
-            until(lambda: stack.sql("select count(*) from responses where status = 'queued'") == [(5,)], within_s=8)
-            until(stack.children["worker"].ended, within_s=20)
+            until(lambda: stack.sql("select count(*) from responses where status = 'queued'") == [(5,)], timeout_s=8)
+            until(stack.children["worker"].ended, timeout_s=20)
             assert time.monotonic() - stopped_at < 20
         finally:
             os.kill(pid, signal.SIGCONT)

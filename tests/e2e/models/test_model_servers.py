@@ -61,7 +61,7 @@ def test_every_misbehaving_model_server_ends_its_response_as_expected(
             response_ids = {
                 name: client.responses.create(model=name, input="hi", background=True).id for name, _, _ in cases()
             }
-            until(stack.all_ended, within_s=DEADLINE_S, first_pause_s=0.2)
+            until(stack.all_ended, timeout_s=DEADLINE_S, first_pause_s=0.2)
             responses = {name: client.responses.retrieve(response_id) for name, response_id in response_ids.items()}
         mismatches = {
             f"{api.name} that {case.behavior}": mismatch
@@ -71,7 +71,7 @@ def test_every_misbehaving_model_server_ends_its_response_as_expected(
         assert not mismatches, "\n".join(f"{name}: {mismatch}" for name, mismatch in mismatches.items())
         pid = stack.children["worker"].pid
         with contextlib.suppress(AssertionError):
-            until(lambda: not (connections_to(pid, raw_server.port) or raw_server.open_scripts()), within_s=5)
+            until(lambda: not (connections_to(pid, raw_server.port) or raw_server.open_scripts()), timeout_s=5)
         open_cases = [CORPUS[int(name.partition("-")[2])].behavior for name in raw_server.open_scripts()]
         assert (open_cases, connections_to(pid, raw_server.port)) == ([], [])
         assert stack.children["worker"].ended() is None

@@ -37,7 +37,7 @@ def history(script: str) -> list[dict[str, Any]]:
 
 
 def ended(client: openai.OpenAI, response_id: str) -> Response:
-    until(lambda: client.responses.retrieve(response_id).status not in {"queued", "in_progress"}, within_s=20)
+    until(lambda: client.responses.retrieve(response_id).status not in {"queued", "in_progress"}, timeout_s=20)
     return client.responses.retrieve(response_id)
 
 

@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 from core.bootstrap import open_core
 from core.settings import Settings
 from tests.conftest import new_database
-from tests.harness.engine import worker
+from tests.harness.engine import register_worker
 from tests.harness.waiting import until
 from tests.http.http_api import Api, check_error
 
@@ -112,7 +112,7 @@ def test_a_default_request_over_the_limit_is_rejected_and_stores_nothing(limited
 
 @pytest.mark.parametrize("tier", [None, "auto"])
 def test_an_auto_request_is_over_limit_while_there_is_spare_capacity(limited_api: Api, tier: str | None) -> None:
-    worker(limited_api.core, slots=5)
+    register_worker(limited_api.core, slots=5)
     few_key = create_key(limited_api, "few")
     tiers = [limited_api.post_response(key=few_key, service_tier=tier).get_json()["service_tier"] for _ in range(3)]
     over_limit_answer = limited_api.post_response(key=few_key, service_tier=tier)
@@ -143,7 +143,7 @@ def test_there_is_no_spare_capacity_without_a_worker(limited_api: Api) -> None:
 
 
 def test_a_nearly_full_model_has_no_spare_capacity(limited_api: Api) -> None:
-    worker(limited_api.core, slots=100)
+    register_worker(limited_api.core, slots=100)
     few_key = create_key(limited_api, "few")
     for _ in range(4):
         assert limited_api.post_response(key=few_key, model="narrow").status_code == 200
@@ -215,7 +215,7 @@ def test_a_request_returns_its_credits_if_postgres_does_not_answer(limited_api: 
 
 
 def test_a_dispatched_response_is_not_counted_in_the_queue(limited_api: Api) -> None:
-    worker(limited_api.core, slots=10)
+    register_worker(limited_api.core, slots=10)
     short_key = create_key(limited_api, "short")
 
     assert [limited_api.post_response(key=short_key).status_code for _ in range(10)] == [200] * 10
@@ -268,7 +268,7 @@ def test_a_request_above_the_total_limit_is_rejected_permanently(limited_api: Ap
 
 
 def test_a_request_above_the_total_limit_may_be_over_limit(limited_api: Api) -> None:
-    worker(limited_api.core, slots=10)
+    register_worker(limited_api.core, slots=10)
 
     answer = limited_api.post_response(key=create_key(limited_api, "small"), max_output_tokens=1000)
 
@@ -331,7 +331,7 @@ def test_a_stream_has_the_headers_of_the_limits(limited_api: Api) -> None:
 
 
 def test_a_foreground_answer_has_the_headers_of_the_limits(limited_api: Api) -> None:
-    worker(limited_api.core)
+    register_worker(limited_api.core)
     rated_key = create_key(limited_api, "rated")
     with ThreadPoolExecutor(1) as threads:
         future = threads.submit(limited_api.post_response, key=rated_key, background=False)
@@ -352,6 +352,6 @@ def test_a_request_is_accepted_after_the_announced_delay(limited_api: Api) -> No
     started_at = time.monotonic()
     retry_after_s = int(limited_api.post_response(key=small_key, **body).headers["retry-after-ms"]) / 1000
 
-    until(lambda: limited_api.post_response(key=small_key, **body).status_code == 200, within_s=retry_after_s + 1)
+    until(lambda: limited_api.post_response(key=small_key, **body).status_code == 200, timeout_s=retry_after_s + 1)
 
     assert retry_after_s - 0.1 <= time.monotonic() - started_at < retry_after_s + 1

@@ -66,7 +66,7 @@ def test_an_admin_lists_only_the_projects_that_its_key_can_use(api: Api) -> None
     own_name, additional_name, foreign_name = (f"see {next(_numbers)}" for _ in range(3))
     for name in (additional_name, foreign_name):
         api.core.keys.create(project=name)
-    key = api.core.keys.create({"admin"}, own_name, also=[additional_name])
+    key = api.core.keys.create({"admin"}, own_name, additional_projects=[additional_name])
 
     page = get_projects(api, "", key=key, order="asc").get_json()
     assert {entry["name"] for entry in page["data"]} == {own_name, additional_name}
@@ -135,7 +135,7 @@ def test_an_admin_cannot_grant_rights_or_projects_that_it_does_not_have(api: Api
     project_id = api.core.keys.project(own_name)
     strong_key, wide_key = (
         api.core.keys.create({"read", "no-limit"}, own_name),
-        api.core.keys.create(project=own_name, also=[foreign_name]),
+        api.core.keys.create(project=own_name, additional_projects=[foreign_name]),
     )
     key_ids = {key.hint: key.id for key in api.core.keys.list_keys(own_name)}
     row_counts = api.count_rows()

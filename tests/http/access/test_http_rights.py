@@ -100,7 +100,7 @@ def test_a_request_acts_in_the_project_that_its_query_or_header_designates(
     api: Api, project_names: tuple[str, str]
 ) -> None:
     own_name, additional_name = project_names
-    key = api.core.keys.create(project=own_name, also=[additional_name])
+    key = api.core.keys.create(project=own_name, additional_projects=[additional_name])
     ids = {name: api.core.keys.project(name) for name in project_names}
 
     for project, designation in (
@@ -140,7 +140,7 @@ def test_a_forbidden_project_gets_the_same_answer_as_an_unknown_project(
 
 def test_a_request_with_two_projects_is_rejected_with_the_parameter(api: Api, project_names: tuple[str, str]) -> None:
     own_name, additional_name = project_names
-    key = api.core.keys.create(project=own_name, also=[additional_name])
+    key = api.core.keys.create(project=own_name, additional_projects=[additional_name])
     row_counts = api.count_rows()
 
     for designation in (

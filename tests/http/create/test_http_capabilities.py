@@ -11,7 +11,7 @@ from core.bootstrap import open_core
 from core.config import catalog
 from core.settings import Settings
 from tests.contract.shapes import with_schema
-from tests.harness.engine import worker
+from tests.harness.engine import register_worker
 from tests.http.http_api import Api, check_error
 
 FUNCTION = {"type": "function", "name": "f", "parameters": {}}
@@ -105,7 +105,7 @@ def test_an_unknown_capability_in_the_configuration_is_rejected(tmp_path: Path) 
 
 
 def test_a_model_without_image_support_rejects_a_context_with_images(api: Api) -> None:
-    worker(api.core)
+    register_worker(api.core)
     first_response = api.create_ended_response(model="able", input=[{"role": "user", "content": [IMAGE]}])
     row_counts = api.count_rows()
 

@@ -11,7 +11,7 @@ from core.runs import events_sql
 from core.settings import Settings
 from core.wire import response as wire_response
 from core.wire import transcript
-from tests.harness.engine import claim, worker
+from tests.harness.engine import claim, register_worker
 from tests.http.http_api import Api, check_document, check_error
 from worker.models.protocol import ItemEnd, Output, ReasoningDelta, SummaryDelta, TextDelta
 from worker.run.output import OutputWriter
@@ -30,7 +30,7 @@ REASONING_OUTPUTS: tuple[Output, ...] = (
 def api(settings: Settings) -> Iterator[Api]:
     """A server with an encryption key."""
     with open_core(settings.model_copy(update={"secret_key": secret_key(ENCRYPTION_KEY)})) as core:
-        worker(core, slots=1000)
+        register_worker(core, slots=1000)
         yield Api(core)
 
 
@@ -47,7 +47,7 @@ def create_ended_response(api: Api, *outputs: Output, **changes: Any) -> dict[st
     writer = OutputWriter(run, api.core.seals)
     for output in outputs:
         writer.add(output)
-    assert api.core.attempts.end(attempt, writer.outcome(), run.freeze())
+    assert api.core.attempts.end(attempt, writer.outcome(), run.freeze_batch())
     return check_document(api.get_response(response_id), "completed")
 
 

@@ -8,7 +8,7 @@ from core.bootstrap import Core
 from core.runs.attempt import HandBack
 from core.runs.ends import failed_outcome
 from core.wire.item_events import PartPath, delta
-from tests.harness.engine import COMPLETED, batch, claim, opening_batch, worker
+from tests.harness.engine import COMPLETED, batch, claim, opening_batch, register_worker
 from tests.http.http_api import DOCUMENT_KEYS, Api, check_document, check_error
 from tests.http.statuses import ALL_STATUSES, TERMINAL_STATUSES, move_to_status
 
@@ -20,7 +20,7 @@ TEXT_PATH = PartPath("msg_1", 0, "output_text", 0)
 @pytest.fixture
 def api(core: Core) -> Api:
     """The application on a database of one test, with a live worker."""
-    worker(core)
+    register_worker(core)
     return Api(core)
 
 

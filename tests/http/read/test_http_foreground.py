@@ -8,7 +8,7 @@ import pytest
 from core.bootstrap import POLL_THREADS, open_core
 from core.runs.ends import Outcome, failed_outcome
 from core.settings import Settings
-from tests.harness.engine import worker
+from tests.harness.engine import register_worker
 from tests.harness.waiting import until
 from tests.http.http_api import Api, check_document, check_error
 from tests.http.statuses import INCOMPLETE_OUTCOME
@@ -89,7 +89,7 @@ def test_a_foreground_response_cannot_be_cancelled_by_its_id(worker_api: Api) ->
 
 def test_a_slow_answer_begins_with_whitespace_and_is_valid_json(worker_api: Api) -> None:
     with waiting_request(worker_api) as (response_id, future):
-        answer = until(lambda: future.done() and future.result(), within_s=5)  # the answer has begun
+        answer = until(lambda: future.done() and future.result(), timeout_s=5)  # the answer has begun
         worker_api.run_response(response_id)
 
     assert answer.mimetype == "application/json"
@@ -153,7 +153,7 @@ def test_a_foreground_request_without_a_free_wait_slot_gets_503(settings: Settin
     small_settings = settings.model_copy(update={"api_threads": POLL_THREADS + 1})
     with open_core(small_settings, connections=4) as core:
         api = Api(core)
-        worker(core)
+        register_worker(core)
         with waiting_request(api) as (response_id, future):
             row_counts = api.count_rows()
             rejected_answer = api.post_response(background=False)

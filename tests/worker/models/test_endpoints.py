@@ -54,7 +54,7 @@ def test_an_unreachable_endpoint_is_avoided_and_then_probed_by_one_request() -> 
     fail_request(first)
 
     assert {choose_endpoint(endpoints) for _ in range(10)} == {second}
-    until(lambda: choose_endpoint(endpoints) is first, within_s=1)
+    until(lambda: choose_endpoint(endpoints) is first, timeout_s=1)
     with first.request("resp_2"):
         assert {choose_endpoint(endpoints) for _ in range(10)} == {second}
 
@@ -150,7 +150,7 @@ def test_a_requested_backoff_applies_only_to_the_endpoint_that_sent_it() -> None
     fail_request(second)
 
     assert endpoints.requested_backoff_s({first: time.monotonic() + 60}) == 0
-    until(lambda: choose_endpoint(endpoints) is second, within_s=1)
+    until(lambda: choose_endpoint(endpoints) is second, timeout_s=1)
 
 
 def test_a_requested_backoff_is_limited() -> None:

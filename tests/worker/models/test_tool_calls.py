@@ -36,8 +36,8 @@ def read_outputs(models: ModelServer, script: str, **fields: Any) -> list[Output
         next_seq=0,
         has_in_progress_event=False,
         partial_output=Transcript(),
-        tokens=0,
-        waits=0,
+        partial_output_tokens=0,
+        wait_count=0,
     )
     model = ModelConfig.model_validate({"base_url": models.base_url, "timeouts": {"first_token": 10, "idle": 2}})
 
@@ -54,7 +54,7 @@ def select_tool_calls(outputs: list[Output]) -> list[ToolCall]:
 
 @pytest.mark.parametrize("in_one_piece", [False, True])
 def test_tool_calls_are_read_completely_in_one_piece_or_several(models: ModelServer, in_one_piece: bool) -> None:
-    outputs = read_outputs(models, models.script(tool_calls=[FIRST_CALL, SECOND_CALL], whole=in_one_piece))
+    outputs = read_outputs(models, models.script(tool_calls=[FIRST_CALL, SECOND_CALL], unsplit_tool_calls=in_one_piece))
 
     assert select_tool_calls(outputs) == [
         ToolCall("call_1", "f", FIRST_CALL["arguments"]),
@@ -90,7 +90,7 @@ def test_a_tool_call_that_the_token_limit_truncates_is_dropped(models: ModelServ
 
 def test_a_broken_connection_during_a_tool_call_raises_an_error(models: ModelServer) -> None:
     with pytest.raises(errors.ModelServerError):
-        read_outputs(models, models.script(tool_calls=[FIRST_CALL], drop_after=2))
+        read_outputs(models, models.script(tool_calls=[FIRST_CALL], drop_after_tokens=2))
 
 
 def test_the_model_server_receives_the_messages_and_the_tools(models: ModelServer) -> None:
