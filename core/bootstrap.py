@@ -155,7 +155,7 @@ def _build_core(
         streams=Streams(database, broadcaster),
         attempts=Attempts(database, endings, circuits, seals, lease_s=settings.lease_s),
         circuits=circuits,
-        workers=Workers(database, seen_s=settings.worker_seen_s),
+        workers=Workers(database),
         doorbell=doorbell,
         dispatch=dispatch,
         sweep=Sweep(database, dispatch, endings, ledger, settings),

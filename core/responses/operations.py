@@ -12,7 +12,7 @@ from core.database import Connection, Database
 from core.dispatch import lanes_sql
 from core.dispatch.dispatcher import Dispatch
 from core.jsonio import JsonObject
-from core.responses import load_sql, operations_sql, responses_sql
+from core.responses import operations_sql, responses_sql, system_load_sql
 from core.responses.draft import Draft, first_events, time_limits_s
 from core.responses.operations_sql import ResponseDetails, Run, Source
 from core.runs.ends import Endings, cancelled_outcome
@@ -30,8 +30,8 @@ __all__ = ["Load", "Operations", "ResponseDetails", "Run"]
 class Load:
     """Waiting and running responses, live workers, and lanes with waiting responses that no live worker serves."""
 
-    groups: list[load_sql.ResponseGroup]
-    workers: list[load_sql.LiveWorker]
+    groups: list[system_load_sql.ResponseGroup]
+    workers: list[system_load_sql.LiveWorker]
     unserved: Collection[str]
 
 
@@ -59,8 +59,8 @@ class Operations:
         seen_s = self._settings.worker_seen_s
         with self._database.connection() as connection:
             return Load(
-                load_sql.list_groups(connection),
-                load_sql.list_workers(connection, seen_s),
+                system_load_sql.list_groups(connection),
+                system_load_sql.list_workers(connection, seen_s),
                 lanes_sql.unserved(connection, seen_s),
             )
 

@@ -5,15 +5,13 @@ from collections.abc import Sequence
 from core.config import tiers
 from core.database import Database
 from core.runs import workers_sql
-from core.runs.workers_sql import Worker
 
 
 class Workers:
     """The registry of live workers."""
 
-    def __init__(self, database: Database, *, seen_s: float) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._seen_s = seen_s
 
     def register(
         self, worker_id: str, *, hostname: str, pid: int, slots: int, lanes: Sequence[str] = (tiers.LANE,)
@@ -26,8 +24,3 @@ class Workers:
         """Delete the registration of a worker that accepts no more responses."""
         with self._database.connection() as connection:
             workers_sql.delete(connection, worker_id)
-
-    def live(self) -> list[Worker]:
-        """Return the workers that refreshed their registration in the last `worker_seen_s` seconds."""
-        with self._database.connection() as connection:
-            return workers_sql.select_live(connection, self._seen_s)

@@ -22,7 +22,8 @@ class Watchdog:
         on_stuck: called in a separate thread when the event loop has been blocked for the duration of a lease, or for
             30 s if that is longer. After that time the worker has lost the leases of all its runs.
         max_loop_delay_s: maximum delay of a healthy event loop, in seconds.
-        max_renewal_interval_s: maximum time between two attempts to renew leases, in seconds; at least the duration of a lease.
+        max_renewal_interval_s: maximum time between two attempts to renew leases, in seconds; at least the duration of
+            a lease.
     """
 
     def __init__(
