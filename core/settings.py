@@ -74,6 +74,7 @@ class Settings(BaseSettings):
     file_limit_pages: int = Field(default=500, ge=1)
     file_limit_characters: int = Field(default=1_000_000, ge=1)
     input_limit_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
+    output_limit_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, le=32 * 1024 * 1024)
     extract_timeout_s: float = Field(default=30, ge=1)
     extract_memory_bytes: int = Field(default=512 * 1024 * 1024, ge=256 * 1024 * 1024)
     extract_at_once: int = Field(default=2, ge=1)

@@ -98,7 +98,7 @@ class Api:
         """Run a queued response to `outcome`, as a worker does; return the attempt."""
         attempt = claim(self.core, response_id)
         run = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
-        writer = OutputWriter(run, self.core.seals)
+        writer = OutputWriter(run, self.core.seals, limit_bytes=self.core.settings.output_limit_bytes)
         run.emit([transcript.lifecycle(response.running_document(jsonio.loads(attempt.document), []))])
         if text is not None:
             writer.add(TextDelta(text))

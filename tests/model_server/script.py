@@ -13,7 +13,7 @@ FIELD_TYPES: dict[str, tuple[type, ...]] = {
     "tokens": (int,),
     "text": (str,),
     "tool_calls": (list,),
-    "whole": (bool,),
+    "unsplit_tool_calls": (bool,),
     "first_delay_s": NUMBER,
     "delay_s": NUMBER,
     "finish": (str, type(None)),
@@ -24,7 +24,7 @@ FIELD_TYPES: dict[str, tuple[type, ...]] = {
     "code": (str,),
     "retry_after": NUMBER,
     "fail_times": (int,),
-    "drop_after": (int,),
+    "drop_after_tokens": (int,),
     "drop_how": (str,),
     "hang_after_tokens": (int,),
     "hang_after_reasoning_words": (int,),
@@ -49,7 +49,7 @@ FIELD_VALUES: dict[str, tuple[str | None, ...]] = {
     "context_error": ("vllm", "llama.cpp", "no numbers"),
     "tokenizer": ("vllm", "llama.cpp"),
 }
-FAULTS = frozenset({"status", "drop_after", "hang_after_tokens", "hang_after_reasoning_words", "garbage_after_tokens"})
+FAULTS = frozenset({"status", "drop_after_tokens", "hang_after_tokens", "hang_after_reasoning_words", "garbage_after_tokens"})
 ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 

@@ -221,7 +221,7 @@ def test_fail_times_also_limits_other_faults(server: ModelServer) -> None:
 
 
 @pytest.mark.parametrize(("how", "error"), [("close", http.client.IncompleteRead), ("reset", ConnectionResetError)])
-@pytest.mark.parametrize(("drop_after", "sent_tokens"), [(0, 0), (2, 2), (9, 3)])
+@pytest.mark.parametrize(("drop_after_tokens", "sent_tokens"), [(0, 0), (2, 2), (9, 3)])
 def test_a_connection_is_dropped_after_the_scripted_number_of_tokens(
     server: ModelServer, how: str, error: type[Exception], drop_after_tokens: int, sent_tokens: int
 ) -> None:

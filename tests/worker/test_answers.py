@@ -43,7 +43,7 @@ def run_with_outputs(core: Core, *outputs: Output, **request_fields: Any) -> tup
     attempt = claim(core, submit(core, create_caller(core), **request_fields))
     run = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
     run.emit([transcript.lifecycle(response.running_document(jsonio.loads(attempt.document), []))])
-    writer = OutputWriter(run, core.seals)
+    writer = OutputWriter(run, core.seals, limit_bytes=core.settings.output_limit_bytes)
     for output in outputs:
         writer.add(output)
     assert core.attempts.end(attempt, writer.outcome(), run.freeze_batch())
@@ -168,7 +168,7 @@ def continued_run(core: Core, *committed_events: dict[str, Any]) -> tuple[Output
     attempt = claim(core, submit(core, create_caller(core)))
     attempt = replace(attempt, partial_output=transcript.fold(committed_events), partial_output_tokens=9)
     run = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
-    writer = OutputWriter(run, core.seals)
+    writer = OutputWriter(run, core.seals, limit_bytes=core.settings.output_limit_bytes)
     plan = resume.plan_attempt(attempt, MODEL)
     assert isinstance(plan, resume.Plan)
     writer.continue_from(plan)

@@ -133,6 +133,8 @@ class ModelClient:
                         if not request.is_accepted:
                             await self._record_acceptance(request, endpoints, attempt)
                         writer.add(output)
+                        if writer.is_full:
+                            break  # closing the stream closes the connection, which stops the model server
             except errors.ModelServerError as error:
                 if not isinstance(error, errors.PermanentError) or isinstance(error, errors.AnswerTimeout):
                     request.record_failure(error)

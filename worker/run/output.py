@@ -32,6 +32,7 @@ from worker.models.protocol import (
 )
 from worker.models.tools import CUSTOM_INPUT
 from worker.run import usage
+from worker.run.output_limit import OutputLimit
 from worker.run.resume import Plan
 from worker.run.run import Run
 from worker.run.splice import Splice
@@ -48,13 +49,19 @@ class OutputWriter:
         has_output: whether the model server has sent any output in this attempt.
     """
 
-    def __init__(self, run: Run, seals: Seals) -> None:
+    def __init__(self, run: Run, seals: Seals, *, limit_bytes: int) -> None:
+        """Create a writer for an attempt.
+
+        Args:
+            limit_bytes: maximum size of the response's output over all its attempts.
+        """
         self._run = run
         self._seals = seals
         self._attempt = run.attempt  # the attempt that is sent to the model server
         self._custom_tools = {tool.name for tool in run.attempt.request.tools if isinstance(tool, CustomTool)}
         partial_output = run.attempt.partial_output
         self._fold = Fold(partial_output)
+        self._limit = OutputLimit(limit_bytes, partial_output.output)
         self._item_count = len(partial_output.output)  # the last item may be open
         self._item_type: str | None = None  # of the open item
         self._item_id = ""
@@ -77,6 +84,11 @@ class OutputWriter:
             self._part_path = open_parts[-1]
             part = item[PARTS[self._part_path.part].list_field][self._part_path.index]
             self._annotation_count = len(part.get("annotations", ()))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the output has reached the size limit: the rest of the answer must not be read."""
+        return self._limit.is_reached
 
     def continue_from(self, plan: Plan) -> None:
         """Continue the output of earlier attempts according to the plan."""
@@ -105,6 +117,8 @@ class OutputWriter:
             # The model starts to reason again in the middle of its text, or marks the continuation as reasoning.
             message = "The model server did not continue the text it was given."
             raise errors.PermanentError(message, code=None if self.has_output else Code.INVALID_PROMPT)
+        if self.is_full:
+            return
         if self._splice is not None and not isinstance(output, TextDelta | HiddenProgress):
             self._end_splice()
         match output:
@@ -132,6 +146,8 @@ class OutputWriter:
             case PartEnd():
                 self._close_part()
             case ItemEnd(encrypted_content):
+                if encrypted_content and not self._limit.fits(encrypted_content):
+                    return
                 if encrypted_content and self._attempt.request.includes_sealed_reasoning:
                     self._open_item("reasoning")  # an item without visible content is not open yet
                 self._close_item(encrypted_content=encrypted_content)
@@ -142,6 +158,13 @@ class OutputWriter:
             self._append_delta("output_text", delta.text, delta.logprobs, delta.delta_count)
 
     def _append_delta(self, part: str, text: str, logprobs: tuple[JsonObject, ...] = (), delta_count: int = 1) -> None:
+        if logprobs and not self._limit.fits(*logprobs):
+            return
+        text = self._limit.cut_text(text)
+        if self.is_full:
+            logprobs = ()  # those of a cut text do not match it
+        if not text and self.is_full:
+            return
         part_path = self._open_part(part)
         self._run.append_delta(part_path, text, logprobs, delta_count)
         self._fold.append_text(part_path, text, logprobs)
@@ -158,6 +181,8 @@ class OutputWriter:
         )
 
     def _add_annotation(self, annotation: JsonObject) -> None:
+        if not self._limit.fits(annotation):
+            return
         self._emit([item_events.annotation(self._open_part("output_text"), self._annotation_count, annotation)])
         self._annotation_count += 1
 
@@ -167,6 +192,7 @@ class OutputWriter:
             return self._part_path
         part_type = PARTS[part]
         self._close_part()
+        self._limit.fits()
         self._open_item(part_type.item)
         self._part_path = PartPath(self._item_id, self._item_count - 1, part, self._part_counts[part_type.list_field])
         self._part_counts[part_type.list_field] += 1
@@ -219,6 +245,8 @@ class OutputWriter:
         self._run.emit(events)
 
     def _add_tool_call(self, call: ToolCall) -> None:
+        if not self._limit.fits(call.name, call.arguments):
+            return
         self._close_item()
         self._emit(item_events.tool_call(self._tool_call_item(call), self._item_count))
         self._item_count += 1
@@ -240,7 +268,7 @@ class OutputWriter:
         """End the output and return the outcome of the response; called when the model server has completed it."""
         self._run.is_ending = True
         self._end_splice()
-        reason = _INCOMPLETE_REASONS.get(self._finish_reason or "")
+        reason = "max_output_tokens" if self.is_full else _INCOMPLETE_REASONS.get(self._finish_reason or "")
         if reason is None and self._attempt.prefix and not self._has_requested_format():
             return failed_outcome(
                 Code.SERVER_ERROR, "The model server continued a JSON text, but the result is not valid JSON."
@@ -253,6 +281,7 @@ class OutputWriter:
         token_usage = self._token_usage or TokenUsage(attempt_usage.input_tokens, attempt_usage.output_tokens)
         return Outcome(
             Status.INCOMPLETE if reason else Status.COMPLETED,
+            cause=self._limit.cause if self.is_full else None,
             incomplete_reason=reason,
             usage=usage.response_usage(self._attempt, token_usage),
             attempt_usage=attempt_usage,

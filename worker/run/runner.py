@@ -136,7 +136,7 @@ class Runner:
         return dict.fromkeys(self._attempts.end_batch(ends), True)
 
     async def _execute_run(self, run: Run, interruption: "Interruption") -> str:
-        writer = OutputWriter(run, self._seals)
+        writer = OutputWriter(run, self._seals, limit_bytes=self._settings.output_limit_bytes)
         task = asyncio.create_task(self._produce_outcome(run, writer))
         run.on_stop = task.cancel
         interruption.on_interrupt(task.cancel)

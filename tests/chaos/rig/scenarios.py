@@ -77,7 +77,7 @@ SCENARIOS = (
         "model server: dropped at a token",
         faults.no_fault,
         COMPLETED_OR_FAILED,
-        script={"drop_after": 12, "drop_how": "reset", "fail_times": 1},
+        script={"drop_after_tokens": 12, "drop_how": "reset", "fail_times": 1},
     ),
     Scenario("doorbells repeated and replayed", faults.repeat_doorbells),
     Scenario("a response that kills its workers", faults.kill_workers_of_one_response, script={"tokens": 20}),

@@ -116,7 +116,7 @@ def test_a_foreground_response_is_not_cancelled_while_its_client_waits(
     [
         ({"status": 400, "message": "too long"}, 400, "invalid_prompt"),
         ({"status": 500}, 500, "server_error"),
-        ({"tokens": 10, "drop_after": 3}, 500, "server_error"),
+        ({"tokens": 10, "drop_after_tokens": 3}, 500, "server_error"),
     ],
 )
 def test_an_early_failure_of_a_foreground_response_returns_an_http_error(

@@ -44,7 +44,7 @@ def create_ended_response(api: Api, *outputs: Output, **changes: Any) -> dict[st
     attempt = claim(api.core, response_id)
     run = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
     run.emit([transcript.lifecycle(wire_response.running_document(jsonio.loads(attempt.document), []))])
-    writer = OutputWriter(run, api.core.seals)
+    writer = OutputWriter(run, api.core.seals, limit_bytes=api.core.settings.output_limit_bytes)
     for output in outputs:
         writer.add(output)
     assert api.core.attempts.end(attempt, writer.outcome(), run.freeze_batch())

@@ -1,0 +1,51 @@
+"""Limits the size of a response's output, so that it can always be stored and read within the time limits of Postgres."""
+
+from collections.abc import Sequence
+
+from core import jsonio
+from core.jsonio import JsonObject
+
+# Counted for each part and item in addition to its content: the events that open and close it.
+_EVENTS_BYTES = 512
+
+
+class OutputLimit:
+    """Counts the bytes of the output of a response over all its attempts.
+
+    Attributes:
+        is_reached: whether the output is complete up to the limit; nothing more may be added.
+    """
+
+    def __init__(self, limit_bytes: int, partial_output: Sequence[JsonObject] = ()) -> None:
+        """Create the counter.
+
+        Args:
+            partial_output: the items that earlier attempts committed.
+        """
+        self._limit_bytes = limit_bytes
+        self._remaining_bytes = limit_bytes - (len(jsonio.dumps(partial_output)) if partial_output else 0)
+        self.is_reached = self._remaining_bytes <= 0
+
+    @property
+    def cause(self) -> str:
+        """The reason for operators why the output ended."""
+        return f"the output reached the limit of {self._limit_bytes} bytes (BACKBURNER_OUTPUT_LIMIT_BYTES)"
+
+    def cut_text(self, text: str) -> str:
+        """Count a text; return as much of it as fits, without splitting a character."""
+        content = text.encode(errors="surrogatepass")
+        if self._take(len(content)):
+            return text
+        return content[: max(0, self._remaining_bytes)].decode(errors="ignore")
+
+    def fits(self, *values: object) -> bool:
+        """Count values that are stored as JSON, and the events around them; return whether they fit."""
+        return self._take(_EVENTS_BYTES + sum(len(jsonio.dumps(value)) for value in values))
+
+    def _take(self, size: int) -> bool:
+        """Count `size` bytes if they fit; otherwise the limit is reached, and they are not counted."""
+        if self.is_reached or size > self._remaining_bytes:
+            self.is_reached = True
+            return False
+        self._remaining_bytes -= size
+        return True
