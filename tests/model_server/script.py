@@ -11,6 +11,7 @@ NUMBER = (int, float)
 FIELD_TYPES: dict[str, tuple[type, ...]] = {
     "tag": (str,),
     "tokens": (int,),
+    "padding": (int,),
     "text": (str,),
     "tool_calls": (list,),
     "unsplit_tool_calls": (bool,),
@@ -49,7 +50,9 @@ FIELD_VALUES: dict[str, tuple[str | None, ...]] = {
     "context_error": ("vllm", "llama.cpp", "no numbers"),
     "tokenizer": ("vllm", "llama.cpp"),
 }
-FAULTS = frozenset({"status", "drop_after_tokens", "hang_after_tokens", "hang_after_reasoning_words", "garbage_after_tokens"})
+FAULTS = frozenset(
+    {"status", "drop_after_tokens", "hang_after_tokens", "hang_after_reasoning_words", "garbage_after_tokens"}
+)
 ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -63,6 +66,7 @@ class Script:
 
     tag: str
     tokens: int | None = None  # number of generated tokens of the output
+    padding: int = 0  # number of characters added to each streamed token; chat completions only
     text: str | None = None  # the output instead of `tokens`
     tool_calls: tuple[dict[str, str], ...] = ()  # after the text; each has "name", "arguments" and optionally "id"
     unsplit_tool_calls: bool = False  # whether each tool call is sent in one piece, as some servers do

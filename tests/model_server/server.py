@@ -153,6 +153,7 @@ class Answer:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
         await response.prepare(self.request)
         prefix, suffix = self.split_chunk()
+        padding = "x" * self.script.padding
         clock = asyncio.get_running_loop().time
         due_at = clock() + self.script.first_delay_s
         await asyncio.sleep(self.script.first_delay_s)
@@ -165,7 +166,7 @@ class Answer:
             if isinstance(chunk, str) and self.script.logprobs:
                 await response.write(self.delta({"content": chunk}, logprobs=token_logprobs(chunk)))
             elif isinstance(chunk, str):
-                await response.write(prefix + json.dumps(chunk).encode() + suffix)
+                await response.write(prefix + json.dumps(chunk + padding).encode() + suffix)
             else:
                 await response.write(self.delta({"tool_calls": [chunk]}))
             due_at += self.script.delay_s
