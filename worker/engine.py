@@ -17,13 +17,13 @@ from core.health import Health
 from worker.consumer.pool import AioPool
 from worker.fetch.client import Fetcher
 from worker.fetch.documents import Documents
+from worker.fetch.inputs import Inputs
 from worker.liveness import registration
 from worker.liveness.consumer_probe import ConsumerProbe
 from worker.liveness.watchdog import Watchdog
 from worker.models.chat_completions.server import ChatCompletions
 from worker.models.protocol import ModelServer
 from worker.models.responses.server import Responses
-from worker.run.inputs import Inputs
 from worker.run.run_supervisor import RunSupervisor
 from worker.run.runner import Runner
 

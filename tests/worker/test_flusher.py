@@ -17,7 +17,7 @@ from core.wire.item_events import PartPath
 from tests.harness.engine import claim, create_caller, message_events, register_worker, sql, submit
 from worker.fetch.client import Fetcher
 from worker.fetch.documents import Documents
-from worker.run.inputs import Inputs
+from worker.fetch.inputs import Inputs
 from worker.run.run import SHUTDOWN, Run, StopReason
 from worker.run.run_supervisor import RunSupervisor
 from worker.run.runner import Runner

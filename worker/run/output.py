@@ -117,8 +117,6 @@ class OutputWriter:
             # The model starts to reason again in the middle of its text, or marks the continuation as reasoning.
             message = "The model server did not continue the text it was given."
             raise errors.PermanentError(message, code=None if self.has_output else Code.INVALID_PROMPT)
-        if self.is_full:
-            return
         if self._splice is not None and not isinstance(output, TextDelta | HiddenProgress):
             self._end_splice()
         match output:

@@ -1,4 +1,4 @@
-"""Limits the size of a response's output, so that it can always be stored and read within the time limits of Postgres."""
+"""Limits the size of a response's output, so that its end can be written within the time limits of Postgres."""
 
 from collections.abc import Sequence
 
@@ -34,9 +34,8 @@ class OutputLimit:
     def cut_text(self, text: str) -> str:
         """Count a text; return as much of it as fits, without splitting a character."""
         content = text.encode(errors="surrogatepass")
-        if self._take(len(content)):
-            return text
-        return content[: max(0, self._remaining_bytes)].decode(errors="ignore")
+        remaining_bytes = max(0, self._remaining_bytes)
+        return text if self._take(len(content)) else content[:remaining_bytes].decode(errors="ignore")
 
     def fits(self, *values: object) -> bool:
         """Count values that are stored as JSON, and the events around them; return whether they fit."""
@@ -45,7 +44,7 @@ class OutputLimit:
     def _take(self, size: int) -> bool:
         """Count `size` bytes if they fit; otherwise the limit is reached, and they are not counted."""
         if self.is_reached or size > self._remaining_bytes:
-            self.is_reached = True
+            self.is_reached, self._remaining_bytes = True, 0
             return False
         self._remaining_bytes -= size
         return True

@@ -19,10 +19,10 @@ from core.settings import Settings
 from core.tenants.seals import Seals
 from core.wire import response, transcript
 from worker.async_batcher import AsyncBatcher
+from worker.fetch.inputs import Inputs
 from worker.models.client import ModelClient, log_fields
 from worker.models.protocol import ModelServer
 from worker.run import resume
-from worker.run.inputs import Inputs
 from worker.run.output import OutputWriter
 from worker.run.run import SHUTDOWN, Run
 from worker.run.run_supervisor import RunSupervisor
