@@ -1,5 +1,6 @@
 """Converts the output of a model server to the events and the outcome of a response."""
 
+import logging
 from collections import Counter
 from copy import deepcopy
 from dataclasses import replace
@@ -38,6 +39,8 @@ from worker.run.run import Run
 from worker.run.splice import Splice
 
 _ID_PREFIXES = {"message": "msg", "reasoning": "rs"}
+log = logging.getLogger(__name__)
+
 _PART_TYPES = {RefusalDelta: "refusal", ReasoningDelta: "reasoning_text", SummaryDelta: "summary_text"}
 _INCOMPLETE_REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
@@ -49,11 +52,12 @@ class OutputWriter:
         has_output: whether the model server has sent any output in this attempt.
     """
 
-    def __init__(self, run: Run, seals: Seals, *, limit_bytes: int) -> None:
+    def __init__(self, run: Run, seals: Seals, *, limit_bytes: int, context_window: int | None = None) -> None:
         """Create a writer for an attempt.
 
         Args:
             limit_bytes: maximum size of the response's output over all its attempts.
+            context_window: maximum number of tokens of the model's prompt and output together, if it is configured.
         """
         self._run = run
         self._seals = seals
@@ -62,6 +66,7 @@ class OutputWriter:
         partial_output = run.attempt.partial_output
         self._fold = Fold(partial_output)
         self._limit = OutputLimit(limit_bytes, partial_output.output)
+        self._context_window = context_window
         self._item_count = len(partial_output.output)  # the last item may be open
         self._item_type: str | None = None  # of the open item
         self._item_id = ""
@@ -287,6 +292,7 @@ class OutputWriter:
 
     def attempt_usage(self) -> AttemptUsage:
         """Return the token usage of the attempt so far: counted by the model server, or estimated."""
+        self._drop_implausible_usage()
         if self._token_usage is not None:
             return AttemptUsage(
                 self._token_usage.input_tokens,
@@ -296,6 +302,16 @@ class OutputWriter:
                 reasoning_tokens=self._token_usage.reasoning_tokens,
             )
         return AttemptUsage(usage.estimated_input_tokens(self._attempt), self._delta_count, estimated=True)
+
+    def _drop_implausible_usage(self) -> None:
+        reported = self._token_usage
+        if reported is None:
+            return
+        if not usage.is_plausible(reported, self._attempt, self._limit.counted_bytes, self._context_window):
+            fields = {"response": self._attempt.response_id, "attempt": self._attempt.number}
+            counts = {"input_tokens": reported.input_tokens, "output_tokens": reported.output_tokens}
+            log.warning("implausible usage", extra={**fields, **counts})
+            self._token_usage = None
 
     def _has_requested_format(self) -> bool:
         """Return whether a continued text is valid in the requested format."""

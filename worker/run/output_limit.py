@@ -14,6 +14,7 @@ class OutputLimit:
 
     Attributes:
         is_reached: whether the output is complete up to the limit; nothing more may be added.
+        counted_bytes: the size of what was added in this attempt.
     """
 
     def __init__(self, limit_bytes: int, partial_output: Sequence[JsonObject] = ()) -> None:
@@ -25,6 +26,7 @@ class OutputLimit:
         self._limit_bytes = limit_bytes
         self._remaining_bytes = limit_bytes - (len(jsonio.dumps(partial_output)) if partial_output else 0)
         self.is_reached = self._remaining_bytes <= 0
+        self.counted_bytes = 0
 
     @property
     def cause(self) -> str:
@@ -44,7 +46,9 @@ class OutputLimit:
     def _take(self, size: int) -> bool:
         """Count `size` bytes if they fit; otherwise the limit is reached, and they are not counted."""
         if self.is_reached or size > self._remaining_bytes:
+            self.counted_bytes += max(0, self._remaining_bytes)
             self.is_reached, self._remaining_bytes = True, 0
             return False
         self._remaining_bytes -= size
+        self.counted_bytes += size
         return True

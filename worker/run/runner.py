@@ -136,7 +136,13 @@ class Runner:
         return dict.fromkeys(self._attempts.end_batch(ends), True)
 
     async def _execute_run(self, run: Run, interruption: "Interruption") -> str:
-        writer = OutputWriter(run, self._seals, limit_bytes=self._settings.output_limit_bytes)
+        model = self._catalog.models.get(run.attempt.model)
+        writer = OutputWriter(
+            run,
+            self._seals,
+            limit_bytes=self._settings.output_limit_bytes,
+            context_window=None if model is None else model.context_window,
+        )
         task = asyncio.create_task(self._produce_outcome(run, writer))
         run.on_stop = task.cancel
         interruption.on_interrupt(task.cancel)

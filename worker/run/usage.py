@@ -1,6 +1,7 @@
 """The token usage that is reported to the client: that of the response, as if it had had only one attempt."""
 
 from core import jsonio
+from core.context import parts
 from core.jsonio import JsonObject
 from core.runs.attempt import Attempt
 from core.wire import response
@@ -8,6 +9,39 @@ from worker.models.protocol import TokenUsage
 
 # Estimated number of characters per token, for model servers that do not count tokens.
 _CHARACTERS_PER_TOKEN = 4
+
+
+# Tokens that a model server may count in addition to the text: its template, and the hidden reasoning of one answer.
+_TEMPLATE_TOKENS = 16_384
+_HIDDEN_TOKENS = 1_000_000
+# Tokens of one image or file, whose bytes are not part of the context's text.
+_MEDIA_TOKENS = 65_536
+
+
+def is_plausible(token_usage: TokenUsage, attempt: Attempt, output_bytes: int, context_window: int | None) -> bool:
+    """Return whether a model server can have used as many tokens as it reports.
+
+    A token is at least one byte of text. A report that is too high would be charged to the project's credits.
+
+    Args:
+        output_bytes: size of the output that the server has sent.
+        context_window: maximum number of tokens of the prompt and the output together, if it is configured.
+    """
+    limit = attempt.request.max_output_tokens
+    max_output = output_bytes + _HIDDEN_TOKENS if limit is None else limit + _TEMPLATE_TOKENS
+    if context_window is not None and token_usage.input_tokens + token_usage.output_tokens > context_window:
+        return False
+    if token_usage.output_tokens > max_output:
+        return False
+    # Serializing a long prompt costs more than the rest of the end of a response.
+    return token_usage.input_tokens <= _TEMPLATE_TOKENS or token_usage.input_tokens <= _max_input_tokens(attempt)
+
+
+def _max_input_tokens(attempt: Attempt) -> int:
+    request = attempt.request
+    prompt = (attempt.context, request.instructions, [tool.model_dump() for tool in request.tools])
+    media_count = sum(parts.is_media(part) for item in attempt.context for part in parts.parts(item))
+    return sum(len(jsonio.dumps(value)) for value in prompt) + _TEMPLATE_TOKENS + media_count * _MEDIA_TOKENS
 
 
 def estimated_input_tokens(attempt: Attempt) -> int:
