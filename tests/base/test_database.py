@@ -1,4 +1,4 @@
-"""The Postgres connection pool: a hanging connection is closed, and later statements succeed."""
+"""The Postgres connection pool: a wait for a hanging server ends, and no session state is used behind a pooler."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ def test_a_wait_for_a_frozen_postgres_ends_after_the_answer_timeout(database_url
 @pytest.mark.parametrize(
     ("pooled", "statement_timeout", "has_prepared_statements"), [(False, "5s", True), (True, "0", False)]
 )
-def test_no_session_state_is_used_through_a_pooler(
+def test_a_statement_timeout_and_prepared_statements_are_used_only_without_a_pooler(
     database_url: str, pooled: bool, statement_timeout: str, has_prepared_statements: bool
 ) -> None:
     database = Database(database_url, connections=1, pooled=pooled)

@@ -42,13 +42,13 @@ class Behavior:
     def test_dispatch_with_limits_fills_every_limit_under_load(self, stack: StockStack, servers: Servers) -> None:
         ((started_at,),) = stack.sql("select now()")
         earlier_errors = len(servers.errors(stack.database))
-        outcome = load.run(stack, LOAD_S, completion_goal=COMPLETIONS)
+        result = load.run(stack, LOAD_S, completion_goal=COMPLETIONS)
 
-        assert outcome.errors == {}
-        assert outcome.completed_count >= COMPLETIONS
+        assert result.errors == {}
+        assert result.completed_count >= COMPLETIONS
         until(stack.is_idle, timeout_s=20, first_pause_s=0.1)
         query = "select status, count(*) from responses where created_at >= %s group by status"
-        assert stack.sql(query, started_at) == [("completed", outcome.created_count)]
+        assert stack.sql(query, started_at) == [("completed", result.created_count)]
         assert max_concurrent_attempts(stack, "narrow", started_at) == CONCURRENCY
         assert max_concurrent_attempts(stack, "scripted", started_at) == RUNNING_LIMIT
         assert servers.errors(stack.database)[earlier_errors:] == []

@@ -80,7 +80,7 @@ def test_no_hot_statement_is_expensive_on_a_large_database_without_statistics(
     )
     recording.read_new_plans()
 
-    outcome = load.run(recorded_stack, LOAD_S)
+    result = load.run(recorded_stack, LOAD_S)
 
-    assert outcome.completed_count > 0
+    assert result.completed_count > 0
     assert recording.expensive_statements(recording.read_new_plans()) == []

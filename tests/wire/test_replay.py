@@ -1,4 +1,4 @@
-"""A log rebuilt from a final object is valid, has the original length, and folds to the same output."""
+"""A log rebuilt from a final object has the original length, folds to the same output, and contains valid events."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from core.wire import item_events, replay, transcript
 from core.wire.item_events import PARTS, PartPath
 
-EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
+EVENT_ADAPTER: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 CITATION = {"type": "url_citation", "url": "https://example.com", "title": "x", "start_index": 0, "end_index": 1}
 texts = st.text(max_size=12)
 deltas = st.lists(texts.filter(bool), max_size=5)
@@ -18,7 +18,7 @@ TERMINAL_STATUSES = ["completed", "incomplete", "failed", "cancelled"]
 
 
 def document(status: str, output: list[dict], *, background: bool = True) -> dict[str, Any]:
-    """The fields of a response object that are needed to build a log."""
+    """Return a response object with only the fields that are needed to build a log."""
     return {"id": "resp_1", "object": "response", "status": status, "background": background, "output": output}
 
 
@@ -42,19 +42,19 @@ tool_calls = st.builds(lambda text, is_custom: tool_call_events(text, is_custom=
 @st.composite
 def item_logs(draw: st.DrawFn) -> list[dict]:
     """The events of a message or reasoning item, in the order in which a run writes them."""
-    kind = draw(st.sampled_from(["message", "reasoning"]))
-    events = [item_events.open_item(item_events.empty_item(kind, "item_1"), 0)]
-    for part, part_deltas, annotations, has_logprobs in draw(st.lists(parts, max_size=3)):
-        if PARTS[part].item != kind:
+    item_type = draw(st.sampled_from(["message", "reasoning"]))
+    events = [item_events.open_item(item_events.empty_item(item_type, "item_1"), 0)]
+    for part_type, part_deltas, annotation_count, has_logprobs in draw(st.lists(parts, max_size=3)):
+        if PARTS[part_type].item != item_type:
             continue
-        list_name = PARTS[part].list_field
-        path = PartPath("item_1", 0, part, len(transcript.fold(events).output[0][list_name]))
+        list_name = PARTS[part_type].list_field
+        path = PartPath("item_1", 0, part_type, len(transcript.fold(events).output[0][list_name]))
         events.append(item_events.open_part(path))
         for text in part_deltas:
             logprobs = [{"token": text, "bytes": [], "logprob": -1.0, "top_logprobs": []}] if has_logprobs else []
             events.append(item_events.delta(path, text, logprobs))
-        if part == "output_text":
-            events += [item_events.annotation(path, index, CITATION) for index in range(annotations)]
+        if part_type == "output_text":
+            events += [item_events.annotation(path, index, CITATION) for index in range(annotation_count)]
         events += item_events.close_part(path, transcript.fold(events).output[0][list_name][path.index])
     (item,) = transcript.fold(events).output
     return events + item_events.close_item(item, 0, (), draw(st.sampled_from(["completed", "incomplete"])))
@@ -62,10 +62,10 @@ def item_logs(draw: st.DrawFn) -> list[dict]:
 
 @st.composite
 def logs(draw: st.DrawFn) -> list[dict]:
-    """A complete log of a run."""
+    """The complete log of an ended response."""
     events: list[dict] = []
-    for index, item in enumerate(draw(st.lists(st.one_of(item_logs(), tool_calls), max_size=4))):
-        events += [event | {"output_index": index} for event in item]
+    for index, item_log in enumerate(draw(st.lists(st.one_of(item_logs(), tool_calls), max_size=4))):
+        events += [event | {"output_index": index} for event in item_log]
     status, background = draw(st.sampled_from(TERMINAL_STATUSES)), draw(st.booleans())
     first_document = document("queued", [], background=background)
     opening_events = [{"type": "response.created", "response": first_document}]
@@ -94,8 +94,8 @@ def test_a_rebuilt_log_folds_to_the_output_and_is_as_long_as_the_original(log: l
 
 
 @given(logs())
-def test_a_rebuilt_log_has_the_same_events_as_the_original_except_deltas(log: list[dict]) -> None:
-    def types_without_deltas(events: list[dict]) -> list[str]:
+def test_a_rebuilt_log_has_the_event_types_and_parts_of_the_original_apart_from_text_deltas(log: list[dict]) -> None:
+    def types_without_text_deltas(events: list[dict]) -> list[str]:
         return [event["type"] for event in events if not event["type"].endswith("_text.delta")]
 
     def part_events(events: list[dict]) -> list[tuple]:
@@ -105,12 +105,12 @@ def test_a_rebuilt_log_has_the_same_events_as_the_original_except_deltas(log: li
     rebuilt_log = [event for event in rebuild_log(log) if event["type"] != "response.refusal.delta"]
 
     # In a rebuilt log, contents precede summaries; a run may alternate between them.
-    assert sorted(types_without_deltas(rebuilt_log)) == sorted(types_without_deltas(log))
+    assert sorted(types_without_text_deltas(rebuilt_log)) == sorted(types_without_text_deltas(log))
     assert sorted(map(str, part_events(rebuilt_log))) == sorted(map(str, part_events(log)))
 
 
 @given(logs())
-def test_the_deltas_of_a_rebuilt_log_contain_each_text_and_logprob_once(log: list[dict]) -> None:
+def test_the_deltas_of_a_rebuilt_log_join_to_the_texts_and_logprobs_of_the_original(log: list[dict]) -> None:
     def join_deltas(events: list[dict]) -> dict[tuple, tuple[str, list]]:
         texts_and_logprobs: dict[tuple, tuple[str, list]] = {}
         for event in events:
@@ -125,7 +125,7 @@ def test_the_deltas_of_a_rebuilt_log_contain_each_text_and_logprob_once(log: lis
 
 
 @given(logs(), st.integers(-1, 80))
-def test_a_client_that_resumes_after_the_opening_gets_only_the_last_event(
+def test_a_resuming_client_gets_all_remaining_events_or_after_the_opening_only_the_last_one(
     log: list[dict], last_received_seq: int
 ) -> None:
     opening_count = sum("response" in event for event in log) - 1
@@ -140,7 +140,7 @@ def test_a_client_that_resumes_after_the_opening_gets_only_the_last_event(
         assert events == [log[-1]]
 
 
-def test_every_rebuilt_event_is_valid_for_the_official_client() -> None:
+def test_the_item_events_of_a_rebuilt_log_are_valid_for_the_official_client() -> None:
     path = PartPath("item_1", 0, "output_text", 0)
     events = [
         item_events.open_item(item_events.empty_item("message", "item_1"), 0),
@@ -156,4 +156,4 @@ def test_every_rebuilt_event_is_valid_for_the_official_client() -> None:
     assert len(rebuilt_log) == 20
     for event in rebuilt_log:
         if "response" not in event:
-            assert EVENT.validate_python(event).type == event["type"]
+            assert EVENT_ADAPTER.validate_python(event).type == event["type"]
