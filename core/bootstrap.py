@@ -46,7 +46,7 @@ class Schema:
         """Check the schema version.
 
         Raises:
-            errors.SchemaMismatch: the schema is older or newer than this program requires.
+            errors.SchemaMismatch: the schema is missing, or is older or newer than this program requires.
             errors.StoreUnavailable: Postgres is unavailable.
         """
         schema_version.check(self._database)

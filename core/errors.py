@@ -45,7 +45,7 @@ class BadSettings(Error):
 
 
 class SchemaMismatch(Error):
-    """The database schema is older or newer than this program requires."""
+    """The database schema is missing, or is older or newer than this program requires."""
 
 
 class InvalidRequest(Error):

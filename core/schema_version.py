@@ -9,7 +9,7 @@ HEAD = REVISIONS[-1]
 
 
 def find_revision(connection: Connection) -> str | None:
-    """Return the revision of the schema; None if the database has never been migrated."""
+    """Return the revision of the schema; None if there is none, because no migration has been applied."""
     try:
         row = connection.execute("select version_num from alembic_version").fetchone()
     except UndefinedTable:
@@ -21,19 +21,22 @@ def check(database: Database) -> None:
     """Check that the schema is at revision `HEAD`.
 
     Raises:
-        errors.SchemaMismatch: the schema is older or newer; the message says which it is and what to do.
+        errors.SchemaMismatch: the schema is missing, older or newer; the message says which it is and what to do.
         errors.StoreUnavailable: Postgres is unavailable.
     """
     with database.connection() as connection:
         revision = find_revision(connection)
     if revision == HEAD:
         return
-    if revision is None or revision in REVISIONS:
+    if revision is None:
         raise errors.SchemaMismatch(
-            f"The database schema is older ({revision or 'empty'}) than this program requires ({HEAD}):"
-            " run `backburner migrate`."
+            f"The database has no schema, but this program requires {HEAD}: run `backburner migrate`."
+        )
+    if revision in REVISIONS:
+        raise errors.SchemaMismatch(
+            f"The database schema ({revision}) is older than this program requires ({HEAD}): run `backburner migrate`."
         )
     raise errors.SchemaMismatch(
-        f"The database schema is newer ({revision}) than this program supports ({HEAD}): "
+        f"The database schema ({revision}) is newer than this program supports ({HEAD}): "
         "run a newer version of Backburner."
     )

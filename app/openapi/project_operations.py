@@ -17,7 +17,7 @@ _KEY_ID = parameter("path", "key_id", "The key's `id`.", string_schema(), requir
 
 
 def paths() -> JsonObject:
-    """All operations on projects and their keys by path and method."""
+    """All operations on projects and their keys, by path and method."""
     return _project_operations() | _key_collection_operations() | _single_key_operations()
 
 
@@ -27,7 +27,7 @@ def _project_operations() -> JsonObject:
             "post": authenticated_operation(
                 "createProject",
                 "Projects",
-                "Create a project and give this key access to it",
+                "Create a project and give the key of the request access to it",
                 description="Requires a key of the project `default`.",
                 requestBody=request_body("CreateProject", {"name": "team-a"}),
                 successes=json_success("Project", "Project created."),
@@ -36,7 +36,7 @@ def _project_operations() -> JsonObject:
             "get": authenticated_operation(
                 "listProjects",
                 "Projects",
-                "List the projects to which this key has access",
+                "List the projects to which the key of the request has access",
                 *(LIMIT, ORDER, AFTER),
                 successes=json_success("ProjectList", "A page of projects."),
                 error_statuses=(400,),
@@ -62,7 +62,7 @@ def _key_collection_operations() -> JsonObject:
                 "Projects",
                 "Create an API key",
                 _PROJECT_ID,
-                description="Without `rights`, the key has the rights `read`, `write` and `cancel`.",
+                description="Without `rights`, the new key has the rights `read`, `write` and `cancel`.",
                 requestBody=request_body("CreateKey", {"name": "batch", "rights": ["read", "write"]}),
                 successes=json_success("NewApiKey", "API key created. Its secret is returned only once."),
                 error_statuses=(400, 413),
@@ -72,7 +72,7 @@ def _key_collection_operations() -> JsonObject:
                 "Projects",
                 "List a project's API keys",
                 *(_PROJECT_ID, LIMIT, ORDER, AFTER),
-                successes=json_success("ApiKeyList", "A page of API keys, without revoked keys."),
+                successes=json_success("ApiKeyList", "A page of API keys; revoked keys are omitted."),
                 error_statuses=(400,),
             ),
         },

@@ -18,11 +18,11 @@ _PROMPT_ID = parameter("path", "prompt_id", "The prompt's `id`.", string_schema(
 
 
 def paths() -> JsonObject:
-    """All operations on prompts by path and method."""
-    return _collection_operations() | _single_prompt_operations() | _prompt_version_operations()
+    """All operations on prompts, by path and method."""
+    return _prompt_collection_operations() | _single_prompt_operations() | _prompt_version_operations()
 
 
-def _collection_operations() -> JsonObject:
+def _prompt_collection_operations() -> JsonObject:
     return {
         "/v1/prompts": {
             "post": authenticated_operation(
@@ -30,7 +30,7 @@ def _collection_operations() -> JsonObject:
                 "Prompts",
                 "Create a prompt",
                 requestBody=request_body("CreatePrompt", {"name": "greeting", "template": _TEMPLATE_EXAMPLE}),
-                successes=json_success("Prompt", "Prompt created, with version 1 as the default version."),
+                successes=json_success("Prompt", "Prompt created. Its default version is version 1."),
                 error_statuses=(400, 413),
             ),
             "get": authenticated_operation(
@@ -98,7 +98,7 @@ def _prompt_version_operations() -> JsonObject:
                 "Prompts",
                 "Get a version of a prompt",
                 *(_PROMPT_ID, version),
-                successes=json_success("PromptVersion", "The version and its template, which never change."),
+                successes=json_success("PromptVersion", "The version with its template. Versions never change."),
                 error_statuses=(404,),
             ),
         },

@@ -1,4 +1,4 @@
-"""The sizes of a session's measurements: one repetition of each, so that five rounds of two worktrees fit the time."""
+"""The sizes of a session's measurements: one repetition each, so that five rounds on two worktrees fit in the time."""
 
 from dataclasses import replace
 
@@ -6,16 +6,17 @@ from bench import run
 from bench.run import Sizes
 
 # `waiting=0` skips the long queue of `growth`, because its result is not a benchmark row. The complete system is
-# loaded only by 16 clients: a measurement with one client takes long, and the figures for 64 clients are similar.
+# loaded only by 16 clients: a measurement with one client takes a long time, and the figures for 64 clients are similar
+# to those for 16.
 QUICK = replace(run.QUICK, repetitions=1, long_repetitions=1, waiting=0, whole_clients=(16,))
 # Creating a million stored responses would take longer than all rounds together.
 FULL = replace(run.FULL, repetitions=1, long_repetitions=1, waiting=0, stored=(1_000, 100_000))
 SIZES: dict[str, Sizes] = {"quick": QUICK, "full": FULL}
 
-_NO_BENCHMARK_ROW = "no row"
+_NO_BENCHMARK_ROW = "no benchmark row"
 _CHAOS_RESULT = "reports the result of `make chaos`"
 _TOO_LONG = "not measured with --quick"
-# Measures that would not fit into ten minutes together with the others.
+# Measures that are omitted with --quick, so that the others fit into ten minutes.
 _FULL_ONLY = (
     *("growth", "many"),
     *("whole-flower", "whole-arrival", "whole-streams", "whole-polls", "whole-memory"),

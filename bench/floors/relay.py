@@ -1,4 +1,4 @@
-"""A bare stream relay in one process: forwards the events of the model server and stores nothing.
+"""A bare stream relay in one process: it forwards the events of the model server and stores nothing.
 
 Usage: `python -m bench.floors.relay PORT MODEL_SERVER_PORT`.
 """
@@ -9,8 +9,8 @@ import sys
 
 import uvloop
 
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+_CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 # The response to the readiness check, a GET request.
 _NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -18,18 +18,18 @@ _NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\
 class Relay:
     """Relays all requests to a model server."""
 
-    def __init__(self, upstream_port: int) -> None:
-        self._upstream_port = upstream_port
+    def __init__(self, model_server_port: int) -> None:
+        self._model_server_port = model_server_port
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve a connection with a single request."""
+        """Serve a connection, which carries a single request."""
         try:
             request = await reader.readuntil(b"\r\n\r\n")
-            length = _LENGTH.search(request)
-            if length is None:
+            content_length = _CONTENT_LENGTH.search(request)
+            if content_length is None:
                 writer.write(_NOT_FOUND)
                 return
-            request += await reader.readexactly(int(length[1]))
+            request += await reader.readexactly(int(content_length[1]))
             await self._relay(request, writer)
         except (asyncio.IncompleteReadError, OSError):
             return
@@ -37,11 +37,11 @@ class Relay:
             writer.close()
 
     async def _relay(self, request: bytes, writer: asyncio.StreamWriter) -> None:
-        model_reader, model_writer = await asyncio.open_connection("127.0.0.1", self._upstream_port)
+        model_reader, model_writer = await asyncio.open_connection("127.0.0.1", self._model_server_port)
         try:
             model_writer.write(request)
             await model_reader.readuntil(b"\r\n\r\n")
-            writer.write(_HEAD)
+            writer.write(_STREAM_HEAD)
             async for line in model_reader:
                 if line.startswith(b"data:"):
                     writer.write(line + b"\n")
@@ -52,9 +52,9 @@ class Relay:
             model_writer.close()
 
 
-async def main(port: int, upstream_port: int) -> None:
+async def main(port: int, model_server_port: int) -> None:
     """Relay until the process is killed."""
-    server = await asyncio.start_server(Relay(upstream_port).serve, "127.0.0.1", port, backlog=4096)
+    server = await asyncio.start_server(Relay(model_server_port).serve, "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
 
 

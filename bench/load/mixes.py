@@ -24,17 +24,21 @@ class Turn:
 
 @dataclass(frozen=True)
 class Mix:
-    """A load by clients that execute the turns in order and repeatedly for `seconds`.
+    """A load by clients that execute the turns in order, repeatedly, for a duration of `seconds`.
 
     The last round of turns is always completed, so that even a short load has the same share of every kind.
 
-    Either `clients` or `rate_per_s` is set. With `clients`, arrival is closed: each client has one turn in progress.
-    With `rate_per_s`, arrival is open: turns begin at fixed times, regardless of the turns in progress, and latencies
-    are measured from the scheduled time, so that they include a late start (no coordinated omission).
+    Either `clients` or `rate_per_s` is set. With `clients`, the load is a closed loop: each client begins its next turn
+    when its previous one has ended. With `rate_per_s`, it is an open loop: turns begin at fixed times, regardless of
+    the turns in progress, and latencies are measured from the scheduled time, so that they include a late start (no
+    coordinated omission).
 
     Args:
         key: API key of the poll and cancel requests.
         marker: text that occurs once per token.
+        clients: number of concurrent clients.
+        rate_per_s: number of turns that begin per second.
+        kind: distinguishes a mix from other loads for the load generator; not a kind of turn.
     """
 
     port: int
@@ -52,14 +56,14 @@ class MixFigures:
     """The result of a mix.
 
     Args:
-        turns: number of turns that ended as expected, by kind.
+        turns: number of turns that ended as expected, by kind of turn.
         polls: number of GET requests in all turns.
-        errors: number of failed turns, by kind of error.
+        errors: number of failed turns, by kind of turn and error.
         seconds: duration from the first start to the last end.
-        latencies_ms: sorted latencies by name. `background`: from the create request to the poll that returned the
-            completed response. `foreground` and `stream`: to the end of the HTTP response. `create`: to the HTTP
-            response of a background create request. `first event` and `first token`: to the first of a stream.
-            `cancel`: from the cancel request to its HTTP response.
+        latencies_ms: sorted latencies by name. `cancel` begins with the cancel request and ends with its HTTP response.
+            All others begin with the create request. `background` ends with the poll that returned the completed
+            response; `foreground` and `stream` with the end of the HTTP response; `create` with the HTTP response to
+            the create request of a background response; `first event` and `first token` with those of a stream.
         tokens: number of tokens in all streams.
         cpu_s: processor time of the load generator itself.
     """
@@ -73,31 +77,31 @@ class MixFigures:
     cpu_s: float
 
     @property
-    def responses(self) -> int:
+    def response_count(self) -> int:
         return sum(self.turns.values())
 
     @property
-    def per_s(self) -> float:
-        return self.responses / self.seconds if self.seconds else 0.0
+    def responses_per_s(self) -> float:
+        return self.response_count / self.seconds if self.seconds else 0.0
 
-    def latency_ms(self, latency: str, share: float) -> float:
-        """Return a quantile of a latency, for a share between 0 and 1.
+    def latency_ms(self, name: str, share: float) -> float:
+        """Return the quantile of a latency in milliseconds for a share between 0 and 1.
 
         Raises:
             load.LoadError: the mix has no such latency.
         """
-        if not self.latencies_ms.get(latency):
-            raise load.LoadError(f"The mix has no latency '{latency}'.")
-        return load.percentile(self.latencies_ms[latency], share)
+        if not self.latencies_ms.get(name):
+            raise load.LoadError(f"The mix has no latency '{name}'.")
+        return load.percentile(self.latencies_ms[name], share)
 
 
 def run(mix: Mix) -> MixFigures:
     """Run the mix in the load generator process.
 
     Raises:
-        load.LoadError: a turn failed, there was no turn, or the load generator itself failed.
+        load.LoadError: a turn failed, no turn ended as expected, or the load generator itself failed.
     """
     figures = MixFigures(**load.run_in_generator(asdict(mix), mix.seconds))
-    if figures.errors or not figures.responses:
-        raise load.LoadError(f"{figures.responses} responses ended as expected; errors: {figures.errors}")
+    if figures.errors or not figures.response_count:
+        raise load.LoadError(f"{figures.response_count} responses ended as expected; errors: {figures.errors}")
     return figures

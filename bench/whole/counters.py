@@ -70,5 +70,5 @@ def _reload(system: System, parameter_length: str) -> None:
     system.sql("select pg_reload_conf()")
     wait_until(
         lambda: system.sql("show log_parameter_max_length") == [(parameter_length,)],
-        "reload of Postgres's configuration",
+        "the reload of Postgres's configuration",
     )

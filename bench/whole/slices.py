@@ -84,8 +84,9 @@ class Load:
         mix = Mix(system.port, self._key, self._turns, shapes.MARK, seconds, clients=clients, rate_per_s=rate_per_s)
         with cpu.measure_cpu_time(system.pids | {"models": models}) as cpu_time:
             figures = mixes.run(mix)
-        costs_ms = {name: 1000 * cpu_s / figures.responses for name, cpu_s in cpu_time.seconds.items()}
-        tool_costs_ms = {"models": costs_ms.pop("models"), "load generator": 1000 * figures.cpu_s / figures.responses}
+        costs_ms = {name: 1000 * cpu_s / figures.response_count for name, cpu_s in cpu_time.seconds.items()}
+        generator_ms = 1000 * figures.cpu_s / figures.response_count
+        tool_costs_ms = {"models": costs_ms.pop("models"), "load generator": generator_ms}
         return Slice(figures, costs_ms, tool_costs_ms)
 
 

@@ -163,7 +163,7 @@ class System:
         self.sql("delete from responses where created_at > %s", self._preserved_until)
         self.sql("delete from usage_ledger")
         self._vacuum_tables()
-        wait_until(lambda: not self._models.report()["open"], "end of the requests of deleted responses")
+        wait_until(lambda: not self._models.report()["open"], "the end of the requests of deleted responses")
 
     def _vacuum_tables(self) -> None:
         for table in ("responses", "response_events", "attempts", "items", "usage_ledger"):

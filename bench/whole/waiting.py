@@ -1,4 +1,4 @@
-"""Waits for conditions."""
+"""Waits for a condition of the complete system."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ def wait_until(
     """Wait until the condition is true. It is checked every `interval_s` seconds.
 
     Args:
-        description: text for the error message.
+        description: the event that is awaited, as a noun phrase for the error message.
 
     Raises:
         TimeoutError: the condition was not true within `timeout_s` seconds.
@@ -18,5 +18,5 @@ def wait_until(
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"Timed out after {timeout_s:.0f} s: {description}.")
+            raise TimeoutError(f"Timed out after {timeout_s:.0f} s while waiting for {description}.")
         time.sleep(interval_s)

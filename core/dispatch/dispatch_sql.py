@@ -2,7 +2,7 @@
 
 Every statement must be cheap to plan and to run even without statistics. A new database has no statistics
 until the first run of autovacuum. If the estimated cost is then too high (`jit_above_cost`), Postgres JIT-compiles the
-statement, which takes longer than the statement timeout. The statements are hand-written for the same reason.
+statement, which takes longer than the statement timeout. The SQL is hand-written, because its plan depends on its text.
 """
 
 from collections import defaultdict
@@ -16,8 +16,8 @@ from core.dispatch.situation import Candidate, CandidateGroup, Choice, ServiceRe
 from core.dispatch.snapshot import LiveWorker, Occupancy, Snapshot
 from core.tables.conditions import is_busy, is_waiting
 
-# Every dispatch runs these statements while it holds the single dispatch lock, so they must be fast. The conditions are
-# those of the partial indexes.
+# Except for `_HAS_WAITING`, a dispatch runs these statements while it holds the single dispatch lock, so they must be
+# fast. The conditions are those of the partial indexes.
 _CONDITIONS = {
     "waiting": is_waiting("r"),
     "occupying": is_busy("r"),
@@ -42,8 +42,8 @@ select
 """
 _READ_SNAPSHOT = _READ_SNAPSHOT.format(**_CONDITIONS)
 
-# The first candidates of a group `g`. There are two orders, each with its own index: `flex` is ordered by deadline, the
-# other tiers by age.
+# The first candidates of a group `g`. There are two orders, each with its own index: foreground responses come first,
+# then `flex` is ordered by deadline, and the other tiers by age.
 _GROUP_CANDIDATES = """
 cross join lateral (
     (select r.id, r.background, extract(epoch from r.available_at) as due from responses r
@@ -112,7 +112,7 @@ class Candidates:
     """Waiting responses by group, each group in dispatch order, and the names of their projects by project ID."""
 
     by_group: dict[CandidateGroup, list[Candidate]]
-    projects: Mapping[str, str]
+    project_names: Mapping[str, str]
 
 
 def has_waiting(connection: Connection) -> bool:
@@ -121,23 +121,25 @@ def has_waiting(connection: Connection) -> bool:
 
 
 def read_snapshot(connection: Connection, *, worker_seen_s: float, ended_ids: Sequence[str]) -> Snapshot:
-    """Read the running responses, live workers, service records and circuits. The caller holds the dispatch lock.
+    """Read the state from which a dispatch starts. The caller holds the dispatch lock.
 
     Args:
-        worker_seen_s: seconds for which a worker is considered live after it refreshed its registration.
+        worker_seen_s: seconds for which a worker is considered live after it has refreshed its registration.
         ended_ids: IDs of responses that have just ended.
     """
     row = connection.execute(_READ_SNAPSHOT, {"worker_seen_s": worker_seen_s, "ended_ids": list(ended_ids)}).fetchone()
     assert row is not None
-    occupancies, workers, records, circuits, ends, read_at = row
+    occupancies, workers, records, circuits, recent_ends, read_at = row
     return Snapshot(
-        occupancies=[Occupancy(CandidateGroup(*group), worker_id, n) for *group, worker_id, n in occupancies or ()],
+        occupancies=[
+            Occupancy(CandidateGroup(*group), worker_id, count) for *group, worker_id, count in occupancies or ()
+        ],
         workers=[LiveWorker(worker_id, frozenset(lanes), slots) for worker_id, lanes, slots in workers or ()],
         service_records={
-            (tier, project_id): ServiceRecord(charge, at) for tier, project_id, charge, at in records or ()
+            (tier, project_id): ServiceRecord(tier_charge, at) for tier, project_id, tier_charge, at in records or ()
         },
         circuits=dict(circuits or ()),
-        recent_ends={(tier, project_id) for tier, project_id in ends or ()},
+        recent_ends={(tier, project_id) for tier, project_id in recent_ends or ()},
         read_at=float(read_at),
     )
 
@@ -160,10 +162,11 @@ def read_more_candidates(
 def mark_dispatched(
     connection: Connection, choices: Sequence[Choice], tier_charges: Mapping[tuple[str, str], float]
 ) -> dict[str, list[str]]:
-    """Mark responses as dispatched, and write service records.
+    """Mark responses as dispatched, record them as probes of their models' circuits, and write service records.
 
     Args:
-        tier_charges: the total charge of the tier, by tier and project; 0 leaves the recorded charge unchanged.
+        tier_charges: by tier and project, the charge of the tier after the project's last turn; 0 if the project had no
+            turn, which leaves the recorded charge unchanged.
 
     Returns:
         The IDs, by lane, of the responses that were still waiting and are now marked.

@@ -120,7 +120,7 @@ class Dispatch:
             model_capacity[model] = min(model_capacity.get(model, 1), int(may_probe))
         limits = {
             (group.project_id, group.model): self.rules.running_limit(
-                candidates.projects[group.project_id], group.model
+                candidates.project_names[group.project_id], group.model
             )
             for group in candidates.by_group
         }

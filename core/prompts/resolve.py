@@ -21,7 +21,8 @@ class ResolvedRequest:
     """A request with its prompt expanded.
 
     Args:
-        request: the expanded request. Its input begins with the prompt's messages, and its `prompt` names the version.
+        request: the expanded request. Its input begins with the prompt's messages. Its `prompt` contains the number
+            of the version that was expanded, even if the client specified none.
         prompt_item_count: number of items at the beginning of the input that come from the prompt.
     """
 
@@ -30,7 +31,7 @@ class ResolvedRequest:
 
     @contextmanager
     def relocate_errors(self) -> Iterator[None]:
-        """Change the parameter of errors to a position in the client's input, or to `prompt` for the prompt's items."""
+        """Change the `param` of errors to a position in the client's input, or to `prompt` for the prompt's items."""
         try:
             yield
         except errors.InvalidRequest as error:
@@ -48,16 +49,16 @@ def resolve_prompt(
     """Expand the prompt to which a request refers. The request's parameters take precedence over the prompt's.
 
     Raises:
-        errors.InvalidRequest: there is no such prompt or version, a variable is missing, unknown or of the wrong type,
-            or the expanded texts are too long.
+        errors.InvalidRequest: there is no such prompt or version, a variable is missing, unknown, invalid or of the
+            wrong type, or the expanded texts are too long.
     """
     reference = request.prompt
     if reference is None:
         return ResolvedRequest(request, 0)
-    number = None if reference.version is None else parse_version(reference.version)
+    version_number = None if reference.version is None else parse_version(reference.version)
     row = None
-    if ids.is_prompt_id(reference.id) and (reference.version is None or number is not None):
-        row = prompts_sql.find_version(connection, project_id, reference.id, number)
+    if ids.is_prompt_id(reference.id) and (reference.version is None or version_number is not None):
+        row = prompts_sql.find_version(connection, project_id, reference.id, version_number)
     if row is None:
         if reference.version is not None and find_prompt(connection, project_id, reference.id) is not None:
             raise errors.InvalidRequest(
@@ -90,7 +91,7 @@ def _input_items(request: CreateResponse) -> list[InputItem]:
 
 
 def parse_version(version: str) -> int | None:
-    """Parse a version number; None if the text is not one."""
+    """Parse a version number; return None if the text is not one."""
     return int(version) if re.fullmatch(r"[1-9][0-9]{0,8}", version, re.ASCII) else None
 
 

@@ -22,12 +22,12 @@ class Project:
 
 
 _INSERT = Statement(insert_into(projects).on_conflict_do_nothing(index_elements=["name"]).inline(), "id", "name")
-_PROJECTS = sa.select(projects.c.id, projects.c.name, projects.c.created_at)
-_FIND = Statement(_PROJECTS.where(projects.c.id == sa.bindparam("id")))
-_FIND_BY_NAME = Statement(_PROJECTS.where(projects.c.name == sa.bindparam("name")))
-_OLDEST_FIRST = _PROJECTS.order_by(projects.c.created_at, projects.c.id)
+_SELECT = sa.select(projects.c.id, projects.c.name, projects.c.created_at)
+_FIND = Statement(_SELECT.where(projects.c.id == sa.bindparam("id")))
+_FIND_BY_NAME = Statement(_SELECT.where(projects.c.name == sa.bindparam("name")))
+_OLDEST_FIRST = _SELECT.order_by(projects.c.created_at, projects.c.id)
 _LIST_ALL = Statement(_OLDEST_FIRST)
-_LIST = Statement(_OLDEST_FIRST.where(projects.c.id == sa.any_(sa.bindparam("ids", type_=ARRAY(sa.Text)))))
+_LIST_BY_IDS = Statement(_OLDEST_FIRST.where(projects.c.id == sa.any_(sa.bindparam("ids", type_=ARRAY(sa.Text)))))
 
 
 def insert(connection: Connection, project_id: str, name: str) -> bool:
@@ -49,4 +49,4 @@ def select_projects(connection: Connection, ids: list[str] | None = None) -> lis
     """Return all projects, or those with these IDs, oldest first."""
     if ids is None:
         return _LIST_ALL.fetch_all(connection, Project)
-    return _LIST.fetch_all(connection, Project, ids=ids)
+    return _LIST_BY_IDS.fetch_all(connection, Project, ids=ids)

@@ -1,8 +1,8 @@
-"""The environment of this process, which children inherit and `doctor` checks."""
+"""The environment variables of this process, for child processes and for the checks of `doctor`."""
 
 import os
 
 
 def process_variables() -> dict[str, str]:
-    """A copy of all environment variables."""
-    return dict(os.environ)  # noqa: TID251  settings are read in core.settings; this is for all other variables
+    """Return a copy of all environment variables, including those of settings."""
+    return dict(os.environ)  # noqa: TID251  no setting is read here; only core.settings does that

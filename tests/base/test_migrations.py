@@ -21,7 +21,7 @@ PARTS = ("api", "worker", "sweeper")
 
 
 def describe_schema(url: str) -> list[tuple]:
-    """Return the columns, constraints, indexes, functions and triggers of a database, as text."""
+    """Return a row of texts for each column, constraint, index, function and trigger of a database."""
     with psycopg.connect(url) as connection:
         return connection.execute("""
             select 'column', table_name::text, column_name::text, data_type || is_nullable || coalesce(column_default, '')
@@ -77,7 +77,7 @@ def test_the_program_lists_every_migration_and_requires_the_last_one(postgres_ur
 
 @pytest.mark.parametrize(
     ("revision", "message"),
-    [(None, "older"), ("9999", "newer")],
+    [(None, "has no schema"), ("9999", "is newer")],
 )
 def test_an_incompatible_schema_is_rejected_with_a_one_line_message(
     postgres_url: str, template: str, revision: str | None, message: str
@@ -98,7 +98,7 @@ def test_an_incompatible_schema_is_rejected_with_a_one_line_message(
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_no_process_starts_on_an_incompatible_schema(
+def test_no_part_starts_on_a_database_without_a_schema(
     postgres_url: str, valkey_url: str, config: Path, tmp_path: Path, part: str
 ) -> None:
     process = subprocess.run(
@@ -116,5 +116,5 @@ def test_no_process_starts_on_an_incompatible_schema(
     )
 
     assert process.returncode == 1
-    assert process.stderr.strip().splitlines()[-1].startswith("Error: The database schema is older (empty)")
+    assert process.stderr.strip().splitlines()[-1].startswith("Error: The database has no schema")
     assert "Traceback" not in process.stderr

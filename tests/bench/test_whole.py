@@ -72,7 +72,7 @@ def test_a_closed_mix_completes_full_rounds_of_responses(run: Run, system: Syste
     result = Load(run, system, LIMITED).run_closed(3)
 
     figures = result.figures
-    rounds, remainder = divmod(figures.responses, len(MIXED))
+    rounds, remainder = divmod(figures.response_count, len(MIXED))
     assert (rounds >= 1, remainder) == (True, 0)
     assert figures.turns == {kind: rounds * MIXED.count(kind) for kind in MIXED}
     assert figures.tokens == 5 * 20 * figures.turns["stream"]
@@ -84,7 +84,7 @@ def test_a_closed_mix_completes_full_rounds_of_responses(run: Run, system: Syste
     )
     query = "select status, count(*) from responses where created_at > %s group by status"
     assert dict(system.sql(query, began_at)) == {
-        "completed": figures.responses - figures.turns["cancel"],
+        "completed": figures.response_count - figures.turns["cancel"],
         "cancelled": figures.turns["cancel"],
     }
     assert set(result.ms) == set(system.pids)
@@ -159,7 +159,7 @@ def test_latency_with_open_arrival_is_measured_from_the_scheduled_time() -> None
         open_arrival = run_foreground(port, rate_per_s=40)
 
     # 20 requests arrive in half a second, and the last one waits for 19 others.
-    assert open_arrival.responses == 20
+    assert open_arrival.response_count == 20
     assert closed_arrival.latency_ms("foreground", 0.99) < 500 < 1400 < open_arrival.latency_ms("foreground", 0.99)
     assert open_arrival.seconds > 2
 

@@ -83,7 +83,7 @@ def test_data_of_another_version_is_rejected_with_instructions(home):
 
     assert str(error.value) == (
         f"{home.postgres} contains data of Postgres 16; this program includes Postgres 18. "
-        "Dump it with Postgres 16, or move the folder elsewhere to start with an empty database."
+        "Move the folder elsewhere to start with an empty database; to keep the data, dump it with Postgres 16 first."
     )
 
 

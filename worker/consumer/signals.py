@@ -1,4 +1,4 @@
-"""Connects the engine to Celery's signals, which start, drain and stop it together with the pool."""
+"""Connects the engine to Celery's signals, so that the engine starts, drains and stops with the pool."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ _ENGINE_TIMEOUT_S = 5
 
 
 def connect(engine: Engine, settings: Settings) -> None:
-    """Start and stop the engine together with Celery's pool, and limit the time of a shutdown."""
+    """Start, drain and stop the engine together with Celery's pool, and limit the duration of a shutdown."""
     pools: list[AioPool] = []
 
     def start_engine(sender: AioPool, **_: Any) -> None:
@@ -24,9 +24,9 @@ def connect(engine: Engine, settings: Settings) -> None:
         asyncio.run_coroutine_threadsafe(engine.start(sender), sender.loop).result(_ENGINE_TIMEOUT_S)
 
     def drain_engine(**_: Any) -> None:
-        # This function runs in a signal handler, so it must not block. The timers start here and not when Celery stops
-        # the pool: Celery stops its consumer first. If the broker hangs, that could take longer than any supervisor
-        # waits.
+        # This function runs in the handler of a Unix signal, so it must not block. The timers start here and not when
+        # Celery stops the pool, because Celery stops its consumer first: if the broker hangs, that could take longer
+        # than systemd or Docker waits before it kills the process.
         for pool in pools:
             asyncio.run_coroutine_threadsafe(engine.leave(), pool.loop)
             pool.loop.call_soon_threadsafe(pool.loop.call_later, settings.drain_s, pool.cancel_all)

@@ -35,6 +35,8 @@ _RETRY_INTERVAL_S = 0.2
 # seconds.
 _MAX_CLAIMS = 16
 _MAX_ENDS = 32
+# The outcome of a response whose actual end could not be written because of a bug.
+_FALLBACK_OUTCOME = failed_outcome(Code.SERVER_ERROR, "The server had an error while ending this response.")
 
 _EndRequest = tuple[Attempt, Outcome, Batch]
 
@@ -91,8 +93,9 @@ class Runner:
     async def run(self, response_id: str) -> str:
         """Run a dispatched response, if it can be claimed; return the result as text for Flower.
 
-        Cancelling this coroutine interrupts only the call to the model server: this method then hands the response back
-        or ends it, and writes its output.
+        If this coroutine is cancelled, only the work on the outcome is interrupted, such as the call to the model
+        server: the response is still handed back or ended, and the result is returned. The message of the cancellation
+        is its reason, `SHUTDOWN` or `REVOKED`.
         """
         interruption = Interruption()
         task = asyncio.ensure_future(self._run(response_id, interruption))
@@ -113,7 +116,7 @@ class Runner:
             log.warning("cannot claim", extra={"response": response_id, "cause": str(error)})
             return "not claimed: Postgres is unavailable"
         if claim is None:
-            return "not claimed: already claimed, ended or not due"
+            return "not claimed: another worker claimed it, it has ended, or it must not run now"
         attempt, claimed_at = claim
         log.info("claimed", extra=log_fields(attempt))
         try:
@@ -143,7 +146,7 @@ class Runner:
             limit_bytes=self._settings.output_limit_bytes,
             context_window=None if model is None else model.context_window,
         )
-        task = asyncio.create_task(self._produce_outcome(run, writer))
+        task = asyncio.create_task(self._produce_end(run, writer))
         run.on_stop = task.cancel
         interruption.on_interrupt(task.cancel)
         await asyncio.wait({task})
@@ -151,10 +154,10 @@ class Runner:
             await self._record_usage(run, writer)
             return f"stopped: {run.stop_reason}"
         if task.cancelled():
-            return await self._write_end(run, self._interruption_outcome(run, writer, interruption.reason), writer)
+            return await self._write_end(run, self._interruption_end(run, writer, interruption.reason), writer)
         return await self._write_end(run, task.result(), writer)
 
-    async def _produce_outcome(self, run: Run, writer: OutputWriter) -> Outcome | HandBack:
+    async def _produce_end(self, run: Run, writer: OutputWriter) -> Outcome | HandBack:
         attempt = run.attempt
         model = self._catalog.models.get(attempt.model)
         if model is None:
@@ -170,20 +173,20 @@ class Runner:
             async with asyncio.timeout(attempt.remaining_s) as timeout:
                 prepared_attempt = await self._inputs.prepare(plan.attempt, model)
                 return await self._client.request_outcome(prepared_attempt, model, writer)
-        except errors.PermanentError as error:  # an image or a file of the request
+        except errors.PermanentError as error:  # an image or a file of the request cannot be loaded or read
             # The message contains a URL or a file name of the client, which must not be logged.
             code = error.code or Code.SERVER_ERROR
-            return failed_outcome(code, str(error), cause=f"an image or a file of the input: {code}")
+            return failed_outcome(code, str(error), cause=f"unusable image or file in the input: {code}")
         except TimeoutError:
             if not timeout.expired():
                 raise
             return failed_outcome(Code.SERVER_ERROR, "The response did not end within the time a run may take.")
-        except Exception:  # after a bug, end the response now and not when its lease expires
+        except Exception:  # after a bug, end the response now instead of when its lease expires
             log.exception("run failed", extra=log_fields(attempt))
             return failed_outcome(Code.SERVER_ERROR, "The server had an error while running this response.")
 
     async def _write_end(self, run: Run, end: Outcome | HandBack, writer: OutputWriter) -> str:
-        """Write the end of the run, with retries while the lease is valid; return the result as text."""
+        """Write the end or the hand-back of a run, with retries until the run is stopped; return the result as text."""
         attempt = run.attempt
         if isinstance(end, Outcome) and end.attempt_usage is None:
             end = replace(end, attempt_usage=writer.attempt_usage())
@@ -194,11 +197,11 @@ class Runner:
             except errors.StoreUnavailable as error:
                 log.warning("cannot end", extra={**log_fields(attempt), "cause": str(error)})
                 await asyncio.sleep(_RETRY_INTERVAL_S)
-            except Exception:  # a bug must not prevent the end of the response
-                log.exception("cannot write the outcome", extra=log_fields(attempt))
-                if end is _UNWRITABLE:
+            except Exception:  # a bug must not leave the response without an end
+                log.exception("cannot write the end", extra=log_fields(attempt))
+                if end is _FALLBACK_OUTCOME:
                     break
-                end, last_batch = _UNWRITABLE, replace(last_batch, lines=())
+                end, last_batch = _FALLBACK_OUTCOME, replace(last_batch, lines=())
             else:
                 if is_written:
                     return f"handed back: {end.cause}" if isinstance(end, HandBack) else str(end.status)
@@ -218,7 +221,7 @@ class Runner:
             log.info("handed back", extra={**log_fields(attempt), "cause": end.cause, "delay_s": round(end.delay_s, 1)})
         return is_handed_back
 
-    def _interruption_outcome(self, run: Run, writer: OutputWriter, reason: str) -> Outcome | HandBack:
+    def _interruption_end(self, run: Run, writer: OutputWriter, reason: str) -> Outcome | HandBack:
         if reason != SHUTDOWN:
             return cancelled_outcome("revoked through Celery")
         model = self._catalog.models.get(run.attempt.model)
@@ -229,7 +232,7 @@ class Runner:
         return HandBack("The worker was shut down.")
 
     async def _record_usage(self, run: Run, writer: OutputWriter) -> None:
-        """Record the usage of the attempt in its history."""
+        """Record the usage of a stopped run in the row of its attempt."""
         try:
             await self._run_in_thread(lambda: self._attempts.record_usage(run.attempt, writer.attempt_usage()))
         except errors.Error as error:
@@ -240,23 +243,24 @@ class Runner:
 
 
 class Interruption:
-    """The interruption of a run: its reason, and the function that cancels the call to the model server."""
+    """Interrupts a run, even if the interruption comes before there is any work to cancel.
+
+    Attributes:
+        reason: `SHUTDOWN` or `REVOKED`; empty until the run is interrupted.
+    """
 
     def __init__(self) -> None:
         self.reason = ""
-        self._cancel_call: Callable[[], object] | None = None
+        self._cancel_work: Callable[[], object] | None = None
 
     def interrupt(self, reason: str) -> None:
-        """Cancel the call now, or when it starts."""
+        """Cancel the work on the outcome now, or as soon as it starts."""
         self.reason = reason
-        if self._cancel_call is not None:
-            self._cancel_call()
+        if self._cancel_work is not None:
+            self._cancel_work()
 
-    def on_interrupt(self, cancel_call: Callable[[], object]) -> None:
-        """Set the function that cancels the call; call it immediately if the run is already interrupted."""
-        self._cancel_call = cancel_call
+    def on_interrupt(self, cancel_work: Callable[[], object]) -> None:
+        """Set the function that cancels the work; call it immediately if the run is already interrupted."""
+        self._cancel_work = cancel_work
         if self.reason:
-            cancel_call()
-
-
-_UNWRITABLE = failed_outcome(Code.SERVER_ERROR, "The server had an error while ending this response.")
+            cancel_work()

@@ -35,7 +35,7 @@ def _measure_level(run: Run, limited: Load, unlimited: Load, clients: int) -> No
     unlimited_slices: list[Slice] = []
     for _ in range(run.sizes.whole_repetitions):
         limited_slices.append(limited.run_closed(clients))
-        floor_costs.append(floor.measure(limited_slices[-1].figures.per_s, run.sizes.whole_slice_s))
+        floor_costs.append(floor.measure(limited_slices[-1].figures.responses_per_s, run.sizes.whole_slice_s))
         unlimited_slices.append(unlimited.run_closed(clients))
     limited_ms = [result.total_ms for result in limited_slices]
     run.add(Row(row_name("processor time", clients), limited_ms))
@@ -50,8 +50,8 @@ def _measure_level(run: Run, limited: Load, unlimited: Load, clients: int) -> No
     run.note_cpu(row_name("F1, Celery no-op", clients), floor_us)
     limited_figures = [result.figures for result in limited_slices]
     run.extra_figures[f"{name}: responses/s, polls each"] = (
-        f"{median(figures.per_s for figures in limited_figures):.0f},"
-        f" {median(figures.polls / figures.responses for figures in limited_figures):.1f}"
+        f"{median(figures.responses_per_s for figures in limited_figures):.0f},"
+        f" {median(figures.polls / figures.response_count for figures in limited_figures):.1f}"
     )
     run.extra_figures[f"{name}: ms p50 and p99"] = describe_latencies(limited_slices)
 
@@ -63,10 +63,10 @@ def _measure_postgres(run: Run, system: System, load: Load) -> None:
     run.add(Row("whole: WAL", [writes.wal_bytes / 1000 / responses for writes, responses in counts]))
     with counters.count_statements(system) as count:
         figures = load.run_closed(_COUNTED_CLIENTS).figures
-        run.add(Row("whole: statements", [count() / figures.responses]))
+        run.add(Row("whole: statements", [count() / figures.response_count]))
 
 
 def _count_writes(system: System, load: Load) -> tuple[WriteCounters, int]:
     previous_counters = counters.read_counters(system)
-    responses = load.run_closed(_COUNTED_CLIENTS).figures.responses
+    responses = load.run_closed(_COUNTED_CLIENTS).figures.response_count
     return counters.read_counters(system).since(previous_counters), responses
