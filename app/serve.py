@@ -2,14 +2,15 @@
 
 import logging
 import math
+import socket
 
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 
-from core import log
+from core import errors, log
 from core.bootstrap import open_core
-from core.settings import Settings
+from core.settings import PREFIX, Settings
 
 logger = logging.getLogger(__name__)
 
@@ -25,11 +26,12 @@ def serve_api(settings: Settings) -> None:
     """Serve the API until SIGTERM or SIGINT.
 
     Raises:
-        errors.BadSettings: a setting is missing or invalid.
+        errors.BadSettings: a setting is missing or invalid, or the address is in use.
         errors.SchemaMismatch: the database schema is not the version that this program requires.
         errors.StoreUnavailable: Postgres is unavailable at startup. Later, requests get 503 in that case.
     """
     log.configure(settings.log_level)
+    _check_address(settings.host, settings.port)
     with open_core(settings) as core:
         core.schema.check()
     logger.info("serving", extra={"host": settings.host, "port": settings.port})
@@ -49,3 +51,23 @@ def serve_api(settings: Settings) -> None:
         websockets=False,
         http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS, max_buffer_size=MAX_HEADER_BYTES),
     ).serve()
+
+
+def _check_address(host: str, port: int) -> None:
+    """Check that no other program listens on the address.
+
+    Granian's processes share it with SO_REUSEPORT, so a second API would get half of the connections unnoticed. If the
+    other program does not share it, Granian ends with a backtrace.
+
+    Raises:
+        errors.BadSettings: the address is in use or cannot be used.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as listener:
+            # Connections of an API that has just stopped must not prevent a start.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(1)
+    except OSError as error:
+        raise errors.BadSettings(f"{PREFIX}PORT: cannot listen on port {port} of {host}: {error.strerror}.") from error
