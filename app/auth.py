@@ -1,9 +1,16 @@
 """Authenticates requests by API key and project, and checks the right that an endpoint requires."""
 
+import logging
+import time
+
 from app.http import Exchange
 from core import errors
 from core.tenants.keys import Caller
 from core.tenants.rights import Right
+
+log = logging.getLogger(__name__)
+
+_MIN_INTERVAL_S = 1.0
 
 
 def authenticate(exchange: Exchange) -> Caller:
@@ -15,6 +22,38 @@ def authenticate(exchange: Exchange) -> Caller:
         errors.InvalidRequest: the request contains two different projects.
     """
     return exchange.core.keys.caller(bearer_key(exchange.header("Authorization")), _requested_projects(exchange))
+
+
+class Reauthentication:
+    """Repeats the authentication of a request that waits, so that a revoked key ends the wait.
+
+    A wait is checked as often as the cached keys of a process expire, so it ends as soon as other requests would fail.
+    """
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._checked_at = time.monotonic()
+
+    @property
+    def interval_s(self) -> float:
+        """The interval between two checks: `BACKBURNER_KEY_CACHE_S`, at least a second."""
+        return max(_MIN_INTERVAL_S, self._exchange.core.settings.key_cache_s)
+
+    def repeat_if_due(self) -> None:
+        """Authenticate again if the interval has passed. While Postgres is unavailable, the earlier result is valid.
+
+        Raises:
+            errors.InvalidKey: the key was revoked.
+            errors.NotFound: the key lost its access to the project.
+        """
+        now = time.monotonic()
+        if now - self._checked_at < self.interval_s:
+            return
+        self._checked_at = now
+        try:
+            authenticate(self._exchange)
+        except errors.StoreUnavailable as error:
+            log.warning("cannot check the key of a waiting request", extra={"cause": str(error)})
 
 
 def check_right(caller: Caller, right: Right) -> None:

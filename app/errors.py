@@ -39,6 +39,11 @@ def envelope(
     return json_object({"error": {"message": message, "type": error_type, "param": param, "code": code}}, status)
 
 
+def status_and_type(error: errors.Error) -> tuple[int, str]:
+    """The HTTP status and the `type` of an error."""
+    return next(STATUS[error_class] for error_class in type(error).__mro__ if error_class in STATUS)
+
+
 def answer_error(error: Exception, exchange: Exchange) -> Answer:
     """The answer to a failed request. Errors that the client did not cause are also logged."""
     if isinstance(error, errors.RateLimitExceeded):
@@ -55,7 +60,7 @@ def answer_error(error: Exception, exchange: Exchange) -> Answer:
 
 
 def _domain_answer(error: errors.Error, exchange: Exchange) -> Answer:
-    status, error_type = next(STATUS[error_class] for error_class in type(error).__mro__ if error_class in STATUS)
+    status, error_type = status_and_type(error)
     if status >= 500:
         log.warning("unavailable", extra={"request": exchange.request_id, "cause": str(error)})
     # Clients learn that the server is busy or stopping, but not which internal dependency failed.

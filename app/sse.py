@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from enum import StrEnum
 
+from app.errors import status_and_type
 from app.http import Answer
 from core import errors, jsonio
-from core.codes import Code, ErrorType
+from core.codes import Code
 from core.streams.streams import event_type
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,8 @@ def _error_frame(error: errors.Error, last_number: int) -> bytes:
     this number as `starting_after` misses nothing.
     """
     details = {"code": error.code, "message": str(error), "param": error.param}
-    event = {"type": "error", "sequence_number": last_number, **details, "error": {"type": ErrorType.SERVER, **details}}
+    _, error_type = status_and_type(error)
+    event = {"type": "error", "sequence_number": last_number, **details, "error": {"type": error_type, **details}}
     return frame(jsonio.dumps(event).encode())
 
 

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 
 from werkzeug.wsgi import ClosingIterator
 
-from app.errors import envelope
+from app.auth import Reauthentication
+from app.errors import envelope, status_and_type
 from app.http import Answer, Exchange, json_text
 from core import errors, jsonio
 from core.codes import HTTP_ERRORS, Code, ErrorType
 from core.jsonio import JsonObject
 from core.responses.created import CreatedResponse, IdempotencyKey
-from core.streams.wait_slots import WaitSlot, WaitSlots
+from core.streams.wait_slots import WaitSlot
 from core.wire.request import CreateResponse
 from core.wire.status import Status
 
@@ -38,20 +39,21 @@ def create_and_wait(exchange: Exchange, request: CreateResponse, idempotency_key
         raise
     exchange.allowance = new_response.allowance
     return _answer_when_ended(
-        wait_slots, slot, new_response, is_stored=request.store, is_repeatable=idempotency_key is not None
+        exchange, slot, new_response, is_stored=request.store, is_repeatable=idempotency_key is not None
     )
 
 
 def _answer_when_ended(
-    wait_slots: WaitSlots, slot: WaitSlot, new_response: CreatedResponse, *, is_stored: bool, is_repeatable: bool
+    exchange: Exchange, slot: WaitSlot, new_response: CreatedResponse, *, is_stored: bool, is_repeatable: bool
 ) -> Answer:
+    wait_slots = exchange.core.wait_slots
     try:
         has_ended = slot.wait(new_response.id, FIRST_BYTE_TIMEOUT_S, keeps_alive=True)
         document = wait_slots.document(new_response.id) if has_ended else None
     except errors.StoreUnavailable:
         has_ended = False
     if not has_ended:
-        body = _keep_alive_body(wait_slots, slot, new_response.id, is_stored=is_stored, is_repeatable=is_repeatable)
+        body = _keep_alive_body(exchange, slot, new_response.id, is_stored=is_stored, is_repeatable=is_repeatable)
         # If the client disconnects before the first byte, the generator never starts, and its `finally` does not run.
         return Answer(ClosingIterator(body, [slot.leave]))
     slot.leave()
@@ -78,11 +80,14 @@ def _final_answer(document_text: str) -> Answer:
 
 
 def _keep_alive_body(
-    wait_slots: WaitSlots, slot: WaitSlot, response_id: str, *, is_stored: bool, is_repeatable: bool
+    exchange: Exchange, slot: WaitSlot, response_id: str, *, is_stored: bool, is_repeatable: bool
 ) -> Iterator[bytes]:
+    wait_slots = exchange.core.wait_slots
+    reauthentication = Reauthentication(exchange)
     try:
         yield b" "
         while not slot.wait(response_id, KEEP_ALIVE_INTERVAL_S, keeps_alive=True):
+            reauthentication.repeat_if_due()
             yield b" "
         while True:
             try:
@@ -97,6 +102,11 @@ def _keep_alive_body(
             if document
             else _body_bytes(envelope(404, ErrorType.INVALID_REQUEST, _deletion_message(response_id)))
         )
+    except (errors.InvalidKey, errors.NotFound) as error:
+        wait_slots.cancel_orphan(response_id)
+        status, error_type = status_and_type(error)
+        yield _body_bytes(envelope(status, error_type, str(error), param=error.param, code=error.code))
+        return
     except GeneratorExit:
         # The client has disconnected. With an idempotency key, it may repeat the request.
         if not is_repeatable:

@@ -1,6 +1,9 @@
 """Endpoints under /v1/responses: create, poll, stream, delete and cancel."""
 
+import time
+
 from app import bodies, parsing, query
+from app.auth import Reauthentication
 from app.endpoints import foreground, streaming
 from app.http import Answer, Exchange, json_object, json_text, with_etag
 from core import errors
@@ -69,8 +72,14 @@ def _wait_for_end(exchange: Exchange, response_id: str, timeout_s: float) -> boo
         slot = exchange.core.wait_slots.take_slot()
     except (errors.ServerBusy, errors.ServerStopping):
         return False
+    reauthentication = Reauthentication(exchange)
+    deadline = time.monotonic() + timeout_s
     try:
-        slot.wait(response_id, timeout_s)
+        while (interval_s := min(reauthentication.interval_s, deadline - time.monotonic())) > 0:
+            interval_end = time.monotonic() + interval_s
+            if slot.wait(response_id, interval_s) or time.monotonic() < interval_end:
+                break  # the response has ended, or the server is shutting down
+            reauthentication.repeat_if_due()
     finally:
         slot.leave()
     return True

@@ -1,8 +1,11 @@
 """Event streams of new and of existing responses."""
 
+import time
 from collections.abc import Callable, Generator
+from contextlib import closing
 
 from app import sse
+from app.auth import Reauthentication
 from app.http import Answer, Exchange
 from app.sse import StreamEnd
 from core.bootstrap import Core
@@ -27,7 +30,7 @@ def create_stream(exchange: Exchange, request: CreateResponse, idempotency_key: 
         heartbeat_s = (
             core.settings.ping_s if request.background else min(FOREGROUND_PING_INTERVAL_S, core.settings.ping_s)
         )
-        batches = core.streams.read(new_response.id, keeps_alive=not request.background, heartbeat_s=heartbeat_s)
+        batches = _read_authenticated(exchange, new_response.id, -1, heartbeat_s, keeps_alive=not request.background)
         # A new response already has events. If it has been deleted, the client can still get an HTTP error.
         first_batch = next(batches)
     except BaseException:
@@ -46,8 +49,28 @@ def stream_response(exchange: Exchange, starting_after: int) -> Answer:
     core, response_id = exchange.core, exchange.values["response_id"]
     core.streams.check(exchange.caller, response_id)
     slot = core.wait_slots.take_slot()
-    batches = core.streams.read(response_id, after=starting_after, heartbeat_s=core.settings.ping_s)
+    batches = _read_authenticated(exchange, response_id, starting_after, core.settings.ping_s)
     return sse.answer(batches, starting_after, _slot_release(slot), stall_s=core.settings.stall_s)
+
+
+def _read_authenticated(
+    exchange: Exchange, response_id: str, after: int, heartbeat_s: float, *, keeps_alive: bool = False
+) -> Generator[list[bytes]]:
+    """Yield the batches of `Streams.read` while the request's key is valid.
+
+    Raises:
+        errors.InvalidKey: the key was revoked.
+    """
+    reauthentication = Reauthentication(exchange)
+    interval_s = min(heartbeat_s, reauthentication.interval_s)
+    batches = exchange.core.streams.read(response_id, after=after, keeps_alive=keeps_alive, heartbeat_s=interval_s)
+    sent_at = time.monotonic()
+    with closing(batches):
+        for batch in batches:
+            reauthentication.repeat_if_due()
+            if batch or time.monotonic() - sent_at >= heartbeat_s:
+                yield batch
+                sent_at = time.monotonic()
 
 
 def _prepend_batch(first_batch: list[bytes], batches: Generator[list[bytes]]) -> Generator[list[bytes]]:
