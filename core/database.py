@@ -97,13 +97,13 @@ class Database:
         )
 
     def is_available(self) -> bool:
-        """Whether Postgres answers a trivial statement now."""
+        """Whether Postgres answers a trivial statement now, and accepts writes."""
         try:
             with self.connection() as connection:
-                connection.execute("select 1")
+                row = connection.execute("show transaction_read_only").fetchone()
         except errors.StoreUnavailable:
             return False
-        return True
+        return row == ("off",)
 
     def open(self) -> None:
         """Open the pool and fill it in the background; do not wait for Postgres."""

@@ -104,7 +104,7 @@ def inspect_responses(
         list(ids),
     )
     if mismatched_ids := ids ^ {row[0] for row in rows}:
-        figures.add("strangers", str(mismatched_ids), len(mismatched_ids))
+        figures.add("mismatched_responses", str(mismatched_ids), len(mismatched_ids))
     for start in range(0, len(rows), _BATCH_SIZE):
         batch = rows[start : start + _BATCH_SIZE]
         logs = _logs(stack, [row[0] for row in batch])
@@ -194,7 +194,7 @@ def _check_stream(
 ) -> None:
     """Check that a client has read exactly the events of the log, and the stored document in the last one."""
     if not stream_events or stream_events != _events(batches) or stream_events[-1]["response"] != document:
-        figures.add("streams_differ", f"{response_id}: a client read {len(stream_events)} events")
+        figures.add("differing_streams", f"{response_id}: a client read {len(stream_events)} events")
 
 
 def _events(batches: list[tuple[Any, ...]]) -> list[stream_checker.Event]:

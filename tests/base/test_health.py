@@ -60,7 +60,9 @@ def test_a_port_in_use_is_reported_and_port_0_disables_the_server() -> None:
 
 def read_health(watchdog: Watchdog, **changes: Any) -> Health:
     now = time.monotonic()
-    return watchdog.health(**({"running": 0, "tried_at": now, "heard_at": now, "stalled": False} | changes))
+    return watchdog.health(
+        **({"running": 0, "last_renewal_at": now, "last_message_at": now, "stalled": False} | changes)
+    )
 
 
 def test_a_worker_reports_its_problems(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""The endpoints with their replies and errors, and the headers and query parameters of requests."""
+"""The endpoints with their replies and errors."""
 
 from dataclasses import dataclass
 
@@ -35,23 +35,6 @@ class Endpoint:
     reply: str
     proof: str
     refusals: tuple[Refusal, ...] = ()
-
-
-@dataclass(frozen=True)
-class RequestOption:
-    """A header or a query parameter.
-
-    Args:
-        location: whether it is a header or in the query, and the requests or replies that may have it.
-        values: a description of the accepted values.
-        proof: the name of its test.
-    """
-
-    name: str
-    location: str
-    values: str
-    effect: str
-    proof: str
 
 
 UNKNOWN_RESPONSE = Refusal(
@@ -302,108 +285,5 @@ ENDPOINTS = (
         "the model",
         "test_models_are_listed_and_found_by_names_with_slashes",
         (Refusal(404, "model_not_found", "unknown model", "test_a_request_for_an_unknown_model_gets_404"),),
-    ),
-)
-
-REQUEST_OPTIONS = (
-    RequestOption(
-        "Authorization",
-        "header",
-        "`Bearer <key>`",
-        "determines the project and the rights",
-        "test_a_valid_key_is_accepted_with_any_spelling_of_its_scheme",
-    ),
-    RequestOption(
-        "ai_project_id, OpenAI-Project",
-        "query, header",
-        "the ID or name of a project that the key may use; an empty value is ignored",
-        "selects the project; default: the key's own",
-        "test_a_request_acts_in_the_project_that_its_query_or_header_designates",
-    ),
-    RequestOption(
-        "Idempotency-Key",
-        "header of create requests",
-        "1 to 255 printable characters",
-        "for 24 hours, the same body with the same key returns the same response",
-        "test_a_repeated_request_returns_the_existing_response",
-    ),
-    RequestOption(
-        "Prefer",
-        "header of polls",
-        "`wait=<seconds>`, at most 60; any other value is ignored",
-        "the server waits for the end of the response, at most for this time",
-        "test_a_waiting_poll_is_answered_when_the_response_ends",
-    ),
-    RequestOption(
-        "If-None-Match",
-        "header of polls",
-        "an `ETag`; any other value is ignored",
-        "304 without a body if the response has not changed",
-        "test_a_poll_of_an_unchanged_response_gets_304_without_a_body",
-    ),
-    RequestOption(
-        "limit",
-        "query of lists",
-        "1 to 100, default 20",
-        "maximum number of objects",
-        "test_the_pages_of_a_list_contain_all_responses_of_the_same_time",
-    ),
-    RequestOption(
-        "order",
-        "query of lists",
-        "`asc` or `desc` (default)",
-        "order by creation time",
-        "test_a_list_contains_the_documents_newest_first",
-    ),
-    RequestOption(
-        "after",
-        "query of lists",
-        "an ID of the list",
-        "starts after this object",
-        "test_the_pages_of_a_list_contain_all_items",
-    ),
-    RequestOption(
-        "status",
-        "query of responses",
-        "a status",
-        "only responses with this status",
-        "test_a_list_can_be_filtered_by_status_model_and_metadata",
-    ),
-    RequestOption(
-        "model",
-        "query of responses",
-        "a name",
-        "only responses of this model",
-        "test_a_list_can_be_filtered_by_status_model_and_metadata",
-    ),
-    RequestOption(
-        "metadata[key]",
-        "query of responses",
-        "a value; may be repeated",
-        "only responses with all of these pairs",
-        "test_a_list_can_be_filtered_by_status_model_and_metadata",
-    ),
-    RequestOption(
-        "include, include[]",
-        "query of polls and input items",
-        "the values of `include` below",
-        "input items contain data URLs of images only with `message.input_image.image_url`, and data URLs of "
-        "screenshots only with `computer_call_output.output.image_url`, otherwise null; everything else depends on "
-        "`include` of the create request",
-        "test_data_urls_of_images_are_listed_only_on_request",
-    ),
-    RequestOption(
-        "x-request-id",
-        "header of every reply",
-        "",
-        "identifies the request in the server's log",
-        "test_every_answer_has_a_unique_request_id",
-    ),
-    RequestOption(
-        "openai-poll-after-ms",
-        "header of polls",
-        "",
-        "the recommended delay until the next poll; present until the response has ended",
-        "test_a_response_has_every_key_and_the_right_values_at_every_status",
     ),
 )

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tests.contract import ENDPOINTS, PARAMETERS, Parameter
-from tests.contract.endpoints import EVERYWHERE, REQUEST_OPTIONS, Refusal
+from tests.contract.endpoints import EVERYWHERE, Refusal
 from tests.contract.reply_headers import RESPONSE_HEADERS
+from tests.contract.request_options import REQUEST_OPTIONS
 from tests.contract.rows import SAMPLES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/contract.md"

@@ -103,7 +103,7 @@ def inspect_run(rig: Rig, requests: list[Request], ends: frozenset[str]) -> Figu
     for request in requests:
         copies = responses.get(str(request.number), [])
         if len(copies) != 1:
-            figures.add("strangers", f"request {request.number} created {len(copies)} responses")
+            figures.add("mismatched_responses", f"request {request.number} created {len(copies)} responses")
         allowed_ends = ends | ({"cancelled"} if request.kind == "foreground" else set())
         for _, document in copies:
             for statement in false_statements(request, document, set(allowed_ends)):

@@ -28,7 +28,9 @@ STALL_S = 6
 def long_response_id(stack: Stack, models: ModelServer) -> str:
     """The ID of a response with more events than all buffers hold, on an API with threads for two waiting requests."""
     # The flusher writes megabytes in one batch, which takes longer than the short lease of other tests.
-    stack.up(API_THREADS=str(POLL_THREADS + 2), STALL_S=str(STALL_S), LEASE_S="20")
+    stack.up(
+        API_THREADS=str(POLL_THREADS + 2), STALL_S=str(STALL_S), LEASE_S="20", OUTPUT_LIMIT_BYTES=str(32 * 1024 * 1024)
+    )
     with stack.client() as client:
         script = models.script(text=("w" * 4000 + " ") * 1500)
         return wait_for_end(client, client.responses.create(model="scripted", input=script, background=True).id).id
