@@ -1,17 +1,14 @@
-"""Chores: delete rows that are no longer needed, and old event logs."""
+"""Chore: delete rows that are no longer needed."""
 
 from core.circuits import circuits_sql
 from core.database import Database
 from core.dispatch import lanes_sql
 from core.maintenance.batch_size import BatchSize
 from core.responses import idempotency_sql, responses_sql
-from core.runs import events_sql, workers_sql
-from core.settings import Settings
+from core.runs import workers_sql
 
 # Maximum number of rows per round and table, so that each statement takes much less time than its timeout.
 MAX_ROWS = 500
-# Maximum number of event logs per round; it is lower because a log may have thousands of rows.
-MAX_LOGS = 100
 # Retention of unstored responses after their end. Most are deleted earlier, when they have been delivered.
 UNSTORED_RETENTION_S = 60
 # Retention of workers after they were last seen, for diagnosis.
@@ -39,19 +36,3 @@ class Prune:
             lanes_sql.delete_old_shares(connection, FAIR_SHARE_RETENTION_S)
             responses_sql.delete_unstored(connection, UNSTORED_RETENTION_S, max_rows)
             idempotency_sql.delete_old(connection, max_rows)
-
-
-class PruneEvents:
-    """Deletes old event logs. This is a separate chore, so that a lock that postpones `Prune` does not postpone it."""
-
-    name = "prune events"
-
-    def __init__(self, database: Database, settings: Settings) -> None:
-        self._database = database
-        self._settings = settings
-        self._batch_size = BatchSize(MAX_LOGS)
-
-    def perform(self) -> None:
-        """Delete at most `MAX_LOGS` event logs."""
-        with self._batch_size.try_size() as max_logs, self._database.connection() as connection:
-            events_sql.delete_logs(connection, self._settings.events_kept_s, max_logs)

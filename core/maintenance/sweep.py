@@ -12,7 +12,8 @@ from core.maintenance.chore import Chore
 from core.maintenance.dispatch_waiting import DispatchWaiting
 from core.maintenance.expire import Expire
 from core.maintenance.orphans import CancelOrphans
-from core.maintenance.prune import Prune, PruneEvents
+from core.maintenance.prune import Prune
+from core.maintenance.prune_events import PruneEvents
 from core.maintenance.recall import Recall
 from core.maintenance.settle import Settle
 from core.quota.ledger import Ledger
