@@ -257,6 +257,11 @@ def test_the_measures_add_a_row_for_every_target_and_delete_their_responses(run:
 
     assert sorted(row.name for row in run.rows) == sorted(aim.name for aim in AIMS)
     assert {aim.name for aim in AIMS} == {name for name in TARGETS if name.startswith("whole: ")}
-    assert all(figure > 0 for row in run.rows for figure in row.figures if not row.name.startswith("whole: Flower"))
+    # A difference between two measurements of such short slices may be negative.
+    differences = {
+        row.name for row in run.rows if row.name.startswith("whole: Flower") or "more than" in row.target.unit
+    }
+    assert all(figure > 0 for row in run.rows for figure in row.figures if row.name not in differences)
+    assert len(differences) < len(run.rows) / 2
     assert next(row for row in run.rows if row.name == "whole: idle streams").figures == [7]
     assert run.cpu_us["whole: response with limits, 16 clients"]["load generator"] > 0
