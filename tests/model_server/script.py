@@ -4,9 +4,13 @@ import hashlib
 import json
 import re
 import uuid
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from worker.models.continuation import PROMPT
+
+# A model whose server starts a new answer where a partial answer should be continued.
+STARTS_OVER_MODEL = "starts-over"
 NUMBER = (int, float)
 FIELD_TYPES: dict[str, tuple[type, ...]] = {
     "tag": (str,),
@@ -123,9 +127,20 @@ def check_fields(script_fields: dict[str, Any]) -> dict[str, Any]:
     return script_fields
 
 
-def read_script(messages: list[dict[str, Any]]) -> Script:
-    """Read the script from the last user message; if it is not a script, the output is `You said: …`."""
+def read_script(messages: list[dict[str, Any]], upstream_model: str = "") -> Script:
+    """Read the script from the last user message; if it is not a script, the output is `You said: …`.
+
+    Args:
+        upstream_model: the requested model; a request for `STARTS_OVER_MODEL` never gets a continuation.
+    """
     user_text = next((message_text(message) for message in reversed(messages) if message.get("role") == "user"), "")
+    script = _read_script(user_text)
+    return replace(script, prefix_behavior="repeat") if upstream_model == STARTS_OVER_MODEL else script
+
+
+def _read_script(user_text: str) -> Script:
+    if user_text == PROMPT:
+        return Script(tag="continuation probe", text=", ".join(str(number) for number in range(1, 21)))
     tag = hashlib.sha1(user_text.encode()).hexdigest()
     try:
         script_fields = json.loads(user_text)

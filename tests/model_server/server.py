@@ -276,7 +276,7 @@ def create_route(
         try:
             body = await request.json()
             messages = [message for message in body[conversation_field] if message.get("role") or message.get("output")]
-            script = read_script(messages)
+            script = read_script(messages, str(body.get("model")))
         except InvalidScriptError as error:
             return error_reply(400, str(error), "bad_script")
         except (ValueError, KeyError, TypeError, AttributeError) as error:

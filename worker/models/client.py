@@ -16,6 +16,7 @@ from core.config.catalog import Catalog, ModelConfig
 from core.runs.attempt import Attempt, HandBack
 from core.runs.ends import Outcome, failed_outcome
 from core.settings import Settings
+from worker.models.continuation import ContinuationProbe
 from worker.models.endpoints import Endpoint, Endpoints, Request, retry_after_s
 from worker.models.protocol import ModelServer
 from worker.models.tokenizers import Tokenizers
@@ -65,6 +66,7 @@ class ModelClient:
         self._signal_free_slot = signal_free_slot
         self._record_dropped_items = record_dropped_items
         self._tokenizers = Tokenizers()
+        self._continuation_probe = ContinuationProbe(servers)
         self._endpoints = {name: Endpoints(model.endpoints) for name, model in catalog.models.items()}
 
     async def request_outcome(self, attempt: Attempt, model: ModelConfig, writer: OutputWriter) -> Outcome | HandBack:
@@ -91,6 +93,7 @@ class ModelClient:
                     attempt = trimmer.attempt
                     continue
                 budget.record_failure(endpoint, error)
+                self._continuation_probe.forget(endpoint.base_url)
                 if attempt.prefix and not writer.has_output and error.code == Code.INVALID_PROMPT:
                     return continuation_failure(str(error))
                 if writer.has_output or isinstance(error, errors.PermanentError) or budget.tries >= _MAX_TRIES:
@@ -124,6 +127,8 @@ class ModelClient:
         self, attempt: Attempt, model: ModelConfig, endpoints: Endpoints, endpoint: Endpoint, writer: OutputWriter
     ) -> None:
         """Send the request to an endpoint and read the answer to its end; update the state of the endpoint."""
+        if attempt.prefix and not await self._continuation_probe.continues_text(attempt, model, endpoint.base_url):
+            raise errors.PermanentError("The model server starts a new answer.", code=Code.INVALID_PROMPT)
         writer.prepare_request()
         stream = self._servers[model.api].stream(model, attempt, endpoint.base_url)
         with endpoint.request(attempt.response_id) as request:

@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.conftest import new_database
 from tests.harness.stack import Stack
 from tests.harness.waiting import until
 from tests.model_server import ModelServer
+from tests.model_server.script import STARTS_OVER_MODEL
 
 TOKENS = 30
 TEXT = "".join(f"tok{number} " for number in range(TOKENS))
@@ -71,6 +73,46 @@ def final_responses(
             until(stack.all_ended, timeout_s=30)
             invariants.check(stack, set(response_ids.values()))
             yield {name: client.responses.retrieve(response_id) for name, response_id in response_ids.items()}
+
+
+def test_a_model_server_that_starts_over_never_shows_a_text_twice(
+    postgres_url: str, template: str, models: ModelServer, tmp_path: Path
+) -> None:
+    config = tmp_path / "backburner.toml"
+    config.write_text(
+        f'[models.starting-over]\nbase_url = "{models.base_url}"\nupstream_model = "{STARTS_OVER_MODEL}"\n'
+        'supports = ["continue"]\n'
+    )
+    texts = {number: "".join(f"w{n} " for n in range(10 + number)) for number in range(40)}
+    with Stack(tmp_path / "home", new_database(postgres_url, template), config, models) as stack:
+        invariants.watch_ends(stack)
+        stack.up(WORKER_SLOTS=str(len(texts)))
+        with stack.client() as client:
+            numbers_by_id = {
+                client.responses.create(
+                    model="starting-over",
+                    input=models.script(tag=f"s{number}", text=text, delay_s=0.15),
+                    background=True,
+                ).id: number
+                for number, text in texts.items()
+            }
+            shown_query = "select count(distinct response_id) from response_events where tokens > 0"
+            until(lambda: stack.sql(shown_query)[0][0] > len(texts) / 2, timeout_s=20)
+            stack.kill("worker")
+            stack.start("worker", WORKER_SLOTS=str(len(texts)))
+            until(stack.all_ended, timeout_s=60)
+            final_responses = {response_id: client.responses.retrieve(response_id) for response_id in numbers_by_id}
+        invariants.check(stack, set(numbers_by_id))
+    for response_id, final_response in final_responses.items():
+        text = texts[numbers_by_id[response_id]]
+        assert text.startswith(final_response.output_text)
+        if final_response.status == "completed":
+            assert final_response.output_text == text
+        else:
+            assert final_response.error is not None
+            assert "does not continue it: The model server starts a new answer." in final_response.error.message
+    statuses = {final_response.status for final_response in final_responses.values()}
+    assert statuses == {"completed", "failed"} or statuses == {"failed"}
 
 
 @pytest.fixture

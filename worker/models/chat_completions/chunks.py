@@ -8,6 +8,7 @@ from core.jsonio import JsonObject
 from core.wire.request import CreateResponse
 from worker.models import failures, text_details, usage
 from worker.models.chat_completions.think_tags import ThinkTags
+from worker.models.chat_completions.tool_calls import ToolCallAssembler
 from worker.models.protocol import (
     Annotation,
     AnswerEnd,
@@ -17,7 +18,6 @@ from worker.models.protocol import (
     RefusalDelta,
     TextDelta,
 )
-from worker.models.tool_calls import ToolCallAssembler
 
 # Maps the finish reasons of all known servers to the reasons of `AnswerEnd`. Any other reason, such as `abort` or
 # `error`, means that the server aborted the answer.

@@ -7,6 +7,7 @@ from core import errors, jsonio
 from core.jsonio import JsonObject
 from core.wire.request import CreateResponse
 from worker.models import failures, text_details, usage
+from worker.models.chat_completions.tool_calls import CALLS_LIMIT
 from worker.models.protocol import (
     Annotation,
     AnswerEnd,
@@ -20,7 +21,6 @@ from worker.models.protocol import (
     TextDelta,
     ToolCall,
 )
-from worker.models.tool_calls import CALLS_LIMIT
 from worker.models.tools import CUSTOM_INPUT
 
 _DELTA_TYPES: dict[str, type[RefusalDelta | ReasoningDelta | SummaryDelta]] = {
