@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,8 @@ _RETRY_INTERVAL_S = 0.2
 # seconds.
 _MAX_CLAIMS = 16
 _MAX_ENDS = 32
+# A response whose model no worker knows is tried again after at most 2^8 seconds.
+_MAX_UNKNOWN_MODEL_DOUBLINGS = 8
 # The outcome of a response whose actual end could not be written because of a bug.
 _FALLBACK_OUTCOME = failed_outcome(Code.SERVER_ERROR, "The server had an error while ending this response.")
 
@@ -161,7 +164,7 @@ class Runner:
         attempt = run.attempt
         model = self._catalog.models.get(attempt.model)
         if model is None:
-            return failed_outcome(Code.SERVER_ERROR, f"The model '{attempt.model}' is no longer configured.")
+            return _unknown_model_hand_back(attempt)
         plan = resume.plan_attempt(attempt, model)
         if isinstance(plan, Outcome):
             return plan
@@ -240,6 +243,19 @@ class Runner:
 
     async def _run_in_thread(self, function: Callable[[], ResultT]) -> ResultT:
         return await asyncio.get_running_loop().run_in_executor(self._io, function)
+
+
+def _unknown_model_hand_back(attempt: Attempt) -> HandBack:
+    """Return a hand-back for a response whose model this worker does not know: its configuration is older or newer.
+
+    The response runs on a worker that knows the model, or ends at its deadline.
+    """
+    max_delay_s = 2 ** min(attempt.wait_count, _MAX_UNKNOWN_MODEL_DOUBLINGS)
+    return HandBack(
+        f"The model '{attempt.model}' is not in the configuration of the worker that received the response.",
+        awaits_server=True,
+        delay_s=max_delay_s * random.uniform(0.5, 1),  # noqa: S311  # jitter
+    )
 
 
 class Interruption:
