@@ -181,8 +181,9 @@ def test_leftovers_without_their_first_process_are_also_stopped(home, tmp_path):
     script = f"sleep 1000 & echo $! > {inner_pid_file}"
     with subprocess.Popen(["sh", "-c", script], env=own_environment, start_new_session=True) as leftover:
         pass
-    # Wait, because a process has no readable environment between fork and exec.
+    # Wait, because a process has no readable environment until exec has completed, which is after its name changes.
     until(lambda: psutil.Process(int(inner_pid_file.read_text())).name() == "sleep")
+    until(lambda: "BACKBURNER_HOME" in psutil.Process(int(inner_pid_file.read_text())).environ())
     home.pid_file("api").write_text(f"{leftover.pid}\n")
 
     assert leftovers.stop_leftovers(home) == ["api"]

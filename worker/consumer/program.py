@@ -8,6 +8,7 @@ from celery import Celery
 from core.bootstrap import redis_url
 from core.dispatch import celery_app
 from core.settings import Settings
+from worker.consumer.remote_control import limit_remote_control
 
 
 def worker_application(settings: Settings, worker_id: str, lanes: Sequence[str]) -> Celery:
@@ -27,6 +28,7 @@ def worker_application(settings: Settings, worker_id: str, lanes: Sequence[str])
 
 def consume_queues(app: Celery, worker_id: str, lanes: Sequence[str], settings: Settings) -> None:
     """Consume the queues of these lanes until the worker is stopped; exit if Celery returns an error status."""
+    limit_remote_control()
     queues = [*map(celery_app.queue_name, lanes), celery_app.ping_queue(worker_id).name]
     status: int | None = app.start(
         [

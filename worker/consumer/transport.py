@@ -1,14 +1,41 @@
-"""Celery's connection to Redis: the errors that indicate a lost connection, and the interval between reconnects."""
+"""Celery's connection to Redis: lost connections, the interval between reconnects, and messages that cannot be read."""
 
+import logging
+from collections.abc import Callable
 from functools import partial
+from queue import Empty
 from typing import Any
 
 import redis.exceptions
 from celery.worker import consumer
+from kombu.message import Message
 from kombu.transport import redis as kombu_redis
+from vine import promise
+
+log = logging.getLogger(__name__)
 
 # Celery would back off for up to 30 s, so a worker would stay idle long after Redis is available again.
 _RECONNECT_INTERVAL_S = 2
+# What kombu and Celery raise for messages with missing or invalid fields.
+_INVALID_MESSAGE_ERRORS = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+
+
+class Channel(kombu_redis.Channel):
+    """kombu's channel, which drops messages that it cannot read. They would stop the worker."""
+
+    def _brpop_read(self, **options: object) -> object:
+        try:
+            return super()._brpop_read(**options)  # type: ignore[misc]  # the type stubs lack it
+        except _INVALID_MESSAGE_ERRORS as error:
+            log.error("dropped a message", extra={"cause": repr(error)})  # noqa: TRY400
+            raise Empty from error
+
+    def _receive_one(self, client: object) -> object:
+        try:
+            return super()._receive_one(client)  # type: ignore[misc]
+        except _INVALID_MESSAGE_ERRORS as error:
+            log.error("dropped a message", extra={"cause": repr(error)})  # noqa: TRY400
+            return None
 
 
 class Transport(kombu_redis.Transport):
@@ -18,13 +45,27 @@ class Transport(kombu_redis.Transport):
     error: the worker would drain and exit.
     """
 
+    Channel = Channel
     connection_errors = (*kombu_redis.Transport.connection_errors, redis.exceptions.ResponseError)
 
 
 class Consumer(consumer.Consumer):
-    """Celery's consumer, which reconnects within seconds even after a long outage of Redis."""
+    """Celery's consumer, which reconnects within seconds after an outage of Redis, and drops invalid task messages."""
 
     def ensure_connected(self, conn: Any) -> Any:
         """Wait until the connection is established and return it."""
         conn.ensure_connection = partial(conn.ensure_connection, interval_start=_RECONNECT_INTERVAL_S, interval_step=0)
         return super().ensure_connected(conn)
+
+    def create_task_handler(self, promise: type[promise] = promise) -> Callable[[Message], None]:
+        """Return the function that handles task messages; it drops invalid messages, which would stop the worker."""
+        handle_task = super().create_task_handler(promise)
+
+        def handle_valid_task(message: Message) -> None:
+            try:
+                handle_task(message)
+            except _INVALID_MESSAGE_ERRORS as error:
+                log.error("dropped a message", extra={"cause": repr(error)})  # noqa: TRY400
+                message.reject_log_error(log, self.connection_errors)  # type: ignore[attr-defined]
+
+        return handle_valid_task

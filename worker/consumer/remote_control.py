@@ -1,0 +1,27 @@
+"""Limits Celery's remote control: anyone who can write to Redis can send its commands."""
+
+import logging
+
+from celery.worker.control import Panel
+
+log = logging.getLogger(__name__)
+
+# Commands that read, those that Flower sends to get events, and the revocation of a task, which cancels its response.
+ALLOWED_COMMANDS = frozenset({"revoke", "terminate", "enable_events", "heartbeat"})
+
+
+def limit_remote_control() -> None:
+    """Refuse all commands that would change this worker, such as `shutdown`, `cancel_consumer` and `pool_shrink`."""
+    refused_names = [name for name in Panel.data if name not in ALLOWED_COMMANDS and _command_type(name) != "inspect"]
+    for name in refused_names:
+        Panel.data[name] = _refuse
+
+
+def _command_type(name: str) -> str:
+    # An alias has no description; its function is that of an inspection.
+    return Panel.meta[name].type if name in Panel.meta else "inspect"
+
+
+def _refuse(_: object, **arguments: object) -> dict[str, str]:
+    log.warning("refused a remote control command", extra={"arguments": repr(arguments)[:200]})
+    return {"error": "Backburner workers refuse remote control."}
