@@ -1,5 +1,6 @@
 """The configuration file, backburner.toml: models and their servers, the limits of projects, and the lanes of tiers."""
 
+import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from core import errors
 from core.config.lanes import LaneName, Lanes
@@ -164,8 +166,23 @@ def load(path: Path | None) -> Catalog:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise errors.BadSettings(f"The configuration {path} is not TOML: {error}.") from error
     except ValidationError as error:
-        first_error = error.errors()[0]
-        key = ".".join(str(part) for part in first_error["loc"])
-        reason = first_error["msg"].removeprefix("Value error, ")
-        message = f"{key}: {reason}" if key else reason
-        raise errors.BadSettings(f"The configuration {path}: {message}.") from error
+        raise errors.BadSettings(f"The configuration {path}: {_describe(error.errors()[0])}") from error
+
+
+def _describe(detail: ErrorDetails) -> str:
+    """Return the key and the reason of an invalid value, and what an unknown key probably means, as sentences."""
+    path = [str(part) for part in detail["loc"]]
+    reason = detail["msg"].removeprefix("Value error, ")
+    message = f"{'.'.join(path)}: {reason}" if path else reason
+    hint = _correction(path, detail["input"]) if detail["type"] == "extra_forbidden" else ""
+    return f"{message}. Did you mean {hint}?" if hint else f"{message}."
+
+
+def _correction(path: list[str], value: object) -> str:
+    """Return what an unknown key probably means; empty if nothing is similar."""
+    *parents, key = path
+    if parents[:1] == ["models"] and isinstance(value, dict):
+        return f'[models."{".".join(path[1:])}"], with quotes'  # TOML splits a name at its dots
+    fields = ModelConfig.model_fields if parents[:1] == ["models"] else _ConfigFile.model_fields if not parents else {}
+    matches = difflib.get_close_matches(key, fields, n=1)
+    return f"`{matches[0]}`" if matches else ""
