@@ -45,10 +45,17 @@ def curl_command(running_stack: Stack) -> str:
     """A shell command that submits a background response."""
     url = web.origin(running_stack.settings.host, running_stack.settings.port) + "/v1/responses"
     name = running_stack.models[0] if running_stack.models else "MODEL"
-    body = {"model": name, "input": "Say hello.", "background": True}
+    # A small model may otherwise write for minutes.
+    body = {"model": name, "input": "Say hello.", "max_output_tokens": 100, "background": True}
     headers = [f"Authorization: Bearer {stack.api_key(running_stack.settings)}", "Content-Type: application/json"]
     arguments = ["curl", url, *(word for header in headers for word in ("-H", header)), "-d", json.dumps(body)]
     return shlex.join(arguments)
+
+
+def poll_command(running_stack: Stack) -> str:
+    """A shell command that polls a response; its ID must be filled in."""
+    url = web.origin(running_stack.settings.host, running_stack.settings.port) + "/v1/responses/resp_..."
+    return shlex.join(["curl", url, "-H", f"Authorization: Bearer {stack.api_key(running_stack.settings)}"])
 
 
 def _supervise_stack(running_stack: Stack) -> None:
@@ -65,11 +72,16 @@ def _welcome_message(running_stack: Stack, home: Home) -> str:
     stack_settings = running_stack.settings
     entries = {
         "API": web.origin(stack_settings.host, stack_settings.port) + "/v1",
+        "Docs": web.origin(stack_settings.host, stack_settings.port) + "/docs",
         "Flower": web.origin(stack_settings.host, stack_settings.flower_port),
         "API key": stack.api_key(stack_settings),
         "Model": ", ".join(running_stack.models) or f"none: define one in {stack_settings.config}",
         "Logs": str(home.logs),
     }
     lines = "\n".join(f"  {name:<9}{value}" for name, value in entries.items())
-    example = curl_command(running_stack)
-    return f"\nBackburner is up.\n\n{lines}\n\nTry it:\n\n  {example}\n\nPress Ctrl-C to stop everything."
+    return (
+        f"\nBackburner is up.\n\n{lines}\n\n"
+        f"Try it:\n\n  {curl_command(running_stack)}\n\n"
+        f"Then poll it, with the `id` of the answer:\n\n  {poll_command(running_stack)}\n\n"
+        "The folder `examples` has scripts for the `openai` client. Press Ctrl-C to stop everything."
+    )

@@ -19,7 +19,7 @@ from core.wire.request import Include
 from core.wire.status import Status
 
 _POLL_HEADERS = ("ETag", "openai-poll-after-ms", "Preference-Applied")
-_REQUEST_EXAMPLE = {"model": "smollm2-135m", "input": "Say hello.", "background": True}
+_REQUEST_EXAMPLE = {"model": "smollm2-135m", "input": "Say hello.", "max_output_tokens": 100, "background": True}
 _RESPONSE_ID = parameter("path", "response_id", "The response's `id`.", string_schema(), required=True)
 _INCLUDE = parameter(
     "query",
