@@ -123,13 +123,20 @@ def flower() -> None:
 @main.command()
 def migrate() -> None:
     """Upgrade the database schema to the version of this program."""
+    from alembic.util import CommandError
     from sqlalchemy.exc import OperationalError
 
+    from core import schema_version
     from core.bootstrap import database_url
     from migrations import upgrade
 
     try:
         upgrade(database_url(settings.load()))
+    except CommandError as error:  # the revision of the schema is not one of this program's
+        raise errors.SchemaMismatch(
+            f"The database schema is newer than this program supports ({schema_version.HEAD}): "
+            "run a newer version of Backburner."
+        ) from error
     except OperationalError as error:
         cause = str(error.orig).splitlines()[0]
         raise errors.StoreUnavailable(f"The migration failed: {cause}") from error

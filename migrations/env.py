@@ -1,5 +1,8 @@
 """Runs migrations in one process at a time. A migration fails if it waits longer than 4 s for a table lock."""
 
+from typing import Any
+
+import psycopg
 import sqlalchemy as sa
 from alembic import context
 
@@ -9,7 +12,7 @@ from core.tables import metadata
 MIGRATION_LOCK_KEY = 7_226_537
 
 # Prepared statements are off, because a connection pooler may be in use. The timeouts detect dropped packets.
-_CONNECTION_OPTIONS = {
+_CONNECTION_OPTIONS: dict[str, Any] = {
     "connect_timeout": 5,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -22,10 +25,9 @@ _CONNECTION_OPTIONS = {
 def migrate() -> None:
     """Migrate in one transaction under an advisory lock."""
     url: str = context.config.attributes["database_url"]
+    # libpq reads the URL, because SQLAlchemy rejects some that libpq supports, such as those with several hosts.
     engine = sa.create_engine(
-        url.replace("postgresql://", "postgresql+psycopg://", 1),
-        connect_args=_CONNECTION_OPTIONS,
-        poolclass=sa.NullPool,
+        "postgresql+psycopg://", creator=lambda: psycopg.connect(url, **_CONNECTION_OPTIONS), poolclass=sa.NullPool
     )
     with engine.connect() as connection:
         context.configure(connection=connection, target_metadata=metadata)

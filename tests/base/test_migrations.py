@@ -10,14 +10,17 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg.conninfo import conninfo_to_dict
 
 import migrations
 from core import errors, schema_version
 from core.database import Database
 from core.tables import metadata
+from local.processes import environment
 from tests.conftest import new_database
 
 PARTS = ("api", "worker", "sweeper")
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def describe_schema(url: str) -> list[tuple]:
@@ -95,6 +98,42 @@ def test_an_incompatible_schema_is_rejected_with_a_one_line_message(
         database.close()
 
     assert "\n" not in str(error_info.value)
+
+
+def run_migrate(url: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cli.main", "migrate"],
+        cwd=ROOT,
+        env=environment.process_variables() | {"BACKBURNER_DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_program_does_not_migrate_a_newer_schema_and_says_so_in_one_line(postgres_url: str, template: str) -> None:
+    url = new_database(postgres_url, template)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("update alembic_version set version_num = '9999'")
+
+    process = run_migrate(url)
+
+    assert process.returncode == 1
+    assert process.stderr.startswith("Error: The database schema is newer than this program supports")
+    assert process.stderr.count("\n") == 1
+
+
+def test_a_url_with_several_hosts_can_be_migrated(postgres_url: str) -> None:
+    url = new_database(postgres_url, "template0")
+    parameters = conninfo_to_dict(url)
+    host, port = parameters["host"], parameters.get("port") or "5432"
+    several_hosts = f"postgresql://{parameters['user']}@/{parameters['dbname']}?host={host},{host}&port={port},{port}"
+
+    process = run_migrate(several_hosts)
+
+    assert process.returncode == 0, process.stderr
+    assert describe_schema(url)
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -203,7 +203,8 @@ class Runner:
             except Exception:  # a bug must not leave the response without an end
                 log.exception("cannot write the end", extra=log_fields(attempt))
                 if end is _FALLBACK_OUTCOME:
-                    break
+                    await self._record_usage(run, writer)
+                    return "failed: the end could not be written"
                 end, last_batch = _FALLBACK_OUTCOME, replace(last_batch, lines=())
             else:
                 if is_written:

@@ -169,6 +169,9 @@ def test_parallel_calls_are_distinguished_by_index_or_by_id() -> None:
     assert read_tool_calls(piece(0, "c1", "f", "1"), piece(1, "c2", "c", "2")) == expected_calls
     assert read_tool_calls(piece(1, "c2", "c", "2"), piece(0, "c1", "f", "1")) == expected_calls
     assert read_tool_calls(piece(None, "c1", "f", "1"), piece(None, "c2", "c", "2")) == expected_calls
+    for invalid_index in (float("inf"), float("nan"), "first", [], {}):
+        pieces = piece(invalid_index, "c1", "f", "1"), piece(invalid_index, "c2", "c", "2")
+        assert read_tool_calls(*pieces) == expected_calls
     assert read_tool_calls(piece(0, "c1", "f", "1"), piece(0, "c2", "c", "2")) == expected_calls
     assert [call.call_id for call in read_tool_calls(piece(0, "c1", "f"), piece(1, "c1", "f"))] == ["c1", ""]
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from core import errors, jsonio
 from core.jsonio import JsonObject
@@ -69,19 +68,19 @@ class ToolCallAssembler:
             ids.add(call.id)
         return tool_calls
 
-    def _find_call(self, index: Any, call_id: str, *, has_name: bool) -> _PartialCall:
+    def _find_call(self, index: object, call_id: str, *, has_name: bool) -> _PartialCall:
         """Return the call to which a piece belongs.
 
-        If a server sends no index, a new ID starts a new call, and a piece without an ID continues the last call. If a
-        server gives all calls the same index, a new ID with a name starts a new call.
+        If a server sends no valid index, a new ID starts a new call, and a piece without an ID continues the last
+        call. If a server gives all calls the same index, a new ID with a name starts a new call.
         """
-        if index is None:
+        number = _parse_index(index)
+        if number is None:
             last_call = self._calls[-1] if self._calls else None
             if last_call is not None and (not call_id or call_id == last_call.id):
                 return last_call
             number = len(self._calls)
         else:
-            number = int(index)
             latest_call = self._latest.get(number)
             if latest_call is not None and not (has_name and call_id and latest_call.id and call_id != latest_call.id):
                 latest_call.id = latest_call.id or call_id
@@ -99,3 +98,11 @@ class ToolCallAssembler:
             (name for name in (joined_name, *reversed(call.name_pieces)) if name in self._tool_names), None
         )
         return offered_name or (joined_name if len(set(call.name_pieces)) > 1 else call.name_pieces[0])
+
+
+def _parse_index(index: object) -> int | None:
+    """Return the server's index of a call; None if it sends none, or a value such as 1e999."""
+    try:
+        return int(index) if isinstance(index, int | float | str) else None
+    except (ValueError, OverflowError):
+        return None
