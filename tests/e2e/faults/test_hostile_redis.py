@@ -89,6 +89,6 @@ def test_a_remote_control_command_that_would_change_a_worker_is_refused(
         response = client.responses.create(model="scripted", input=models.script(tokens=3), background=True)
         assert wait_for_end(client, response.id).status == "completed"
     assert shared_stack.children["worker"].ended() is None
-    inspector = app.control.inspect(timeout=5)
+    inspector = app.control.inspect(timeout=5, limit=1)
     assert all(statistics["pool"] for statistics in until(inspector.stats).values())
     app.close()
