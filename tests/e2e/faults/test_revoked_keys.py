@@ -14,7 +14,7 @@ from tests.model_server import ModelServer
 
 KEY_CACHE_S = 5  # the default
 # The key is checked at the next heartbeat or event after it has left the cache.
-MAX_END_S = 2 * KEY_CACHE_S + 2
+MAX_END_S = 2 * KEY_CACHE_S + 5
 
 
 def read_background_stream(client: openai.OpenAI, script: str) -> None:
