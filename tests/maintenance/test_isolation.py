@@ -11,7 +11,6 @@ import pytest
 from cli.sweeper import Sweeper
 from core import errors
 from core.bootstrap import Core
-from core.maintenance import recovery
 from core.maintenance.batch_size import BatchSize
 from core.settings import Settings
 from tests.harness.engine import claim, create_caller, register_worker, sql, submit
@@ -46,9 +45,8 @@ def status_of(core: Core, response_id: str) -> str:
 
 @pytest.mark.parametrize("is_orphan", [False, True], ids=["overdue", "orphan"])
 def test_a_response_whose_end_breaks_the_connection_delays_no_other_response(
-    core: Core, settings: Settings, monkeypatch: pytest.MonkeyPatch, is_orphan: bool
+    core: Core, settings: Settings, is_orphan: bool
 ) -> None:
-    monkeypatch.setattr(recovery, "_FIRST_DELAY_S", 0.5)
     client = create_caller(core)
     broken_id, other_id = (submit(core, client, background=not is_orphan) for _ in range(2))
     column = "followed_until" if is_orphan else "queued_until"
@@ -62,7 +60,8 @@ def test_a_response_whose_end_breaks_the_connection_delays_no_other_response(
         assert status_of(core, other_id) == expected_status
         assert status_of(core, broken_id) == "queued"
         assert core.sweep.stale_chores(60) == {}
-    until(lambda: core.sweep.run() or status_of(core, broken_id) == expected_status)
+    # The response is postponed for five seconds.
+    until(lambda: core.sweep.run() or status_of(core, broken_id) == expected_status, timeout_s=20)
 
 
 def test_a_lost_worker_is_recovered_behind_a_response_that_cannot_be_ended(core: Core, settings: Settings) -> None:

@@ -9,8 +9,6 @@ from worker.models.protocol import TokenUsage
 
 # Estimated number of characters per token, for model servers that do not count tokens.
 _CHARACTERS_PER_TOKEN = 4
-
-
 # Tokens that a model server may count in addition to the text: its template, and the hidden reasoning of one answer.
 _TEMPLATE_TOKENS = 16_384
 _HIDDEN_TOKENS = 1_000_000
@@ -39,7 +37,7 @@ def is_plausible(token_usage: TokenUsage, attempt: Attempt, output_bytes: int, c
 
 def _max_input_tokens(attempt: Attempt) -> int:
     request = attempt.request
-    prompt = (attempt.context, request.instructions, [tool.model_dump() for tool in request.tools])
+    prompt = (attempt.context, attempt.prefix, request.instructions, [tool.model_dump() for tool in request.tools])
     media_count = sum(parts.is_media(part) for item in attempt.context for part in parts.parts(item))
     return sum(len(jsonio.dumps(value)) for value in prompt) + _TEMPLATE_TOKENS + media_count * _MEDIA_TOKENS
 
