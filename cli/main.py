@@ -3,6 +3,7 @@
 Each subcommand imports its dependencies when it is invoked, so an image needs only the packages of its own part.
 """
 
+from contextlib import closing
 from typing import Any
 
 import click
@@ -128,15 +129,17 @@ def migrate() -> None:
 
     from core import schema_version
     from core.bootstrap import database_url
+    from core.database import Database
     from migrations import upgrade
 
+    url = database_url(settings.load())
     try:
-        upgrade(database_url(settings.load()))
-    except CommandError as error:  # the revision of the schema is not one of this program's
-        raise errors.SchemaMismatch(
-            f"The database schema is newer than this program supports ({schema_version.HEAD}): "
-            "run a newer version of Backburner."
-        ) from error
+        upgrade(url)
+    except CommandError:  # this program has no migration for the revision of the schema
+        with closing(Database(url, connections=1)) as database:
+            database.open()
+            schema_version.check(database)
+        click.echo("Nothing to do: the schema is newer than this program, which can run on it.")
     except OperationalError as error:
         cause = str(error.orig).splitlines()[0]
         raise errors.StoreUnavailable(f"The migration failed: {cause}") from error

@@ -1,42 +1,72 @@
-"""Checks that the database schema has the revision that this program requires."""
+"""Checks that the program can run on the schema of the database.
+
+Each migration records the oldest revision whose programs still run on its schema, in the table `schema_range`, so that
+the schema can be migrated while programs of an earlier revision run.
+"""
+
+from dataclasses import dataclass
 
 from core import errors
 from core.database import Connection, Database, UndefinedTable
 
-# All revisions up to the one that this program requires, oldest first.
-REVISIONS = ("0001",)
+# All revisions up to the one that this program requires, oldest first. Later revisions have greater IDs.
+REVISIONS = ("0001", "0002")
 HEAD = REVISIONS[-1]
 
 
-def find_revision(connection: Connection) -> str | None:
-    """Return the revision of the schema; None if there is none, because no migration has been applied."""
+@dataclass(frozen=True)
+class SchemaVersion:
+    """The revision of a schema, and the oldest revision whose programs run on it."""
+
+    revision: str
+    oldest_program: str
+
+    @property
+    def admits_program(self) -> bool:
+        """Whether this program can run on the schema."""
+        return self.revision >= HEAD >= self.oldest_program
+
+
+def find_version(connection: Connection) -> SchemaVersion | None:
+    """Return the version of the schema; None if there is no schema, because no migration has been applied."""
     try:
         row = connection.execute("select version_num from alembic_version").fetchone()
     except UndefinedTable:
         return None
-    return str(row[0]) if row else None
+    if row is None:
+        return None
+    revision = str(row[0])
+    try:
+        row = connection.execute("select oldest_program from schema_range").fetchone()
+    except UndefinedTable:  # a revision before 0002, which only its own programs support
+        row = None
+    return SchemaVersion(revision, str(row[0]) if row else revision)
 
 
-def check(database: Database) -> None:
-    """Check that the schema is at revision `HEAD`.
+def check(database: Database) -> str:
+    """Check that this program can run on the schema: it has revision `HEAD`, or a later one that admits `HEAD`.
+
+    Returns:
+        The revision of the schema.
 
     Raises:
-        errors.SchemaMismatch: the schema is missing, older or newer; the message says which it is and what to do.
+        errors.SchemaMismatch: the schema is missing, too old or too new; the message says which it is and what to do.
         errors.StoreUnavailable: Postgres is unavailable.
     """
     with database.connection() as connection:
-        revision = find_revision(connection)
-    if revision == HEAD:
-        return
-    if revision is None:
+        version = find_version(connection)
+    if version is None:
         raise errors.SchemaMismatch(
             f"The database has no schema, but this program requires {HEAD}: run `backburner migrate`."
         )
-    if revision in REVISIONS:
+    if version.admits_program:
+        return version.revision
+    if version.revision < HEAD:
         raise errors.SchemaMismatch(
-            f"The database schema ({revision}) is older than this program requires ({HEAD}): run `backburner migrate`."
+            f"The database schema ({version.revision}) is older than this program requires ({HEAD}): "
+            "run `backburner migrate`."
         )
     raise errors.SchemaMismatch(
-        f"The database schema ({revision}) is newer than this program supports ({HEAD}): "
+        f"The database schema ({version.revision}) is newer than this program supports ({HEAD}): "
         "run a newer version of Backburner."
     )

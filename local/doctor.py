@@ -140,11 +140,11 @@ def _check_postgres(current_settings: Settings) -> Iterator[Finding]:
 
 def _check_schema_and_workers(database: Database, seen_s: float) -> Iterator[Finding]:
     try:
-        schema_version.check(database)
+        revision = schema_version.check(database)
     except errors.Error as error:
         yield Finding("schema", "wrong version", str(error))
         return
-    yield Finding("schema", f"version {schema_version.HEAD}, as this program requires")
+    yield Finding("schema", f"version {revision}, on which this program runs")
     with database.connection() as connection:
         live_workers = workers_sql.select_live(connection, seen_s)
         open_circuits = circuits_sql.list_open(connection)

@@ -1,4 +1,4 @@
-"""Tables of workers, fair share and circuits."""
+"""Tables of workers, fair share and circuits, and the range of programs that run on the schema."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -41,4 +41,11 @@ circuits = sa.Table(
     sa.Column("probe", sa.Text),  # the response that probes the servers while it is dispatched or running
     sa.Column("cause", sa.Text, nullable=False),
     sa.Column("error_code", sa.Text),
+)
+
+# One row: the oldest revision whose programs run on this schema.
+schema_range = sa.Table(
+    "schema_range",
+    metadata,
+    sa.Column("oldest_program", sa.Text, nullable=False),
 )

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -78,26 +79,71 @@ def test_the_program_lists_every_migration_and_requires_the_last_one(postgres_ur
     assert script.get_heads() == [schema_version.HEAD]
 
 
-@pytest.mark.parametrize(
-    ("revision", "message"),
-    [(None, "has no schema"), ("9999", "is newer")],
-)
-def test_an_incompatible_schema_is_rejected_with_a_one_line_message(
-    postgres_url: str, template: str, revision: str | None, message: str
-) -> None:
-    url = new_database(postgres_url, template if revision else "template0")
-    if revision:
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute("update alembic_version set version_num = %s", (revision,))
-    database = Database(url, connections=1)
-    database.open()
-    try:
-        with pytest.raises(errors.SchemaMismatch, match=message) as error_info:
-            schema_version.check(database)
-    finally:
-        database.close()
+def set_schema_version(url: str, revision: str, oldest_program: str) -> None:
+    """Make a migrated schema appear as that of another revision."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("update alembic_version set version_num = %s", (revision,))
+        connection.execute("update schema_range set oldest_program = %s", (oldest_program,))
 
-    assert "\n" not in str(error_info.value)
+
+def check_schema(url: str) -> str:
+    """Check the schema as every part does when it starts."""
+    with closing(Database(url, connections=1)) as database:
+        database.open()
+        return schema_version.check(database)
+
+
+@pytest.mark.parametrize("oldest_program", ["0002", schema_version.HEAD])
+def test_a_program_runs_on_a_later_schema_that_admits_it(postgres_url: str, template: str, oldest_program: str) -> None:
+    url = new_database(postgres_url, template)
+    set_schema_version(url, "9999", oldest_program)
+
+    assert check_schema(url) == "9999"
+    assert "Nothing to do" in run_migrate(url).stdout
+
+
+def test_a_program_rejects_an_older_schema_and_later_ones_that_do_not_admit_it(
+    postgres_url: str, template: str
+) -> None:
+    url = new_database(postgres_url, template)
+
+    set_schema_version(url, "9999", "9999")
+    with pytest.raises(errors.SchemaMismatch, match=r"9999\) is newer") as newer:
+        check_schema(url)
+    set_schema_version(url, schema_version.REVISIONS[-2], "0002")
+    with pytest.raises(errors.SchemaMismatch, match="is older") as older:
+        check_schema(url)
+
+    assert "\n" not in str(newer.value) + str(older.value)
+
+
+@pytest.mark.parametrize(("revision", "message"), [("0001", "is older"), ("9999", "is newer")])
+def test_a_schema_from_before_schema_ranges_is_rejected(postgres_url: str, revision: str, message: str) -> None:
+    url = new_database(postgres_url)
+    migrations.upgrade(url, "0001")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("update alembic_version set version_num = %s", (revision,))
+
+    with pytest.raises(errors.SchemaMismatch, match=message):
+        check_schema(url)
+
+
+def test_every_migration_after_the_second_records_the_oldest_program_that_runs_on_it(postgres_url: str) -> None:
+    url = new_database(postgres_url)
+    ranges = {}
+    for revision in schema_version.REVISIONS[1:]:
+        migrations.upgrade(url, revision)
+        with psycopg.connect(url) as connection:
+            ((ranges[revision],),) = connection.execute("select oldest_program from schema_range").fetchall()
+
+    assert ranges["0002"] == "0002"
+    assert all(oldest_program <= revision for revision, oldest_program in ranges.items())
+    assert list(ranges.values()) == sorted(ranges.values())
+
+
+def test_a_database_without_a_schema_is_rejected(postgres_url: str) -> None:
+    with pytest.raises(errors.SchemaMismatch, match="has no schema"):
+        check_schema(new_database(postgres_url, "template0"))
 
 
 def run_migrate(url: str) -> subprocess.CompletedProcess[str]:
@@ -114,13 +160,12 @@ def run_migrate(url: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_program_does_not_migrate_a_newer_schema_and_says_so_in_one_line(postgres_url: str, template: str) -> None:
     url = new_database(postgres_url, template)
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("update alembic_version set version_num = '9999'")
+    set_schema_version(url, "9999", "9999")
 
     process = run_migrate(url)
 
     assert process.returncode == 1
-    assert process.stderr.startswith("Error: The database schema is newer than this program supports")
+    assert process.stderr.startswith("Error: The database schema (9999) is newer than this program supports")
     assert process.stderr.count("\n") == 1
 
 
