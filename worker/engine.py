@@ -138,6 +138,7 @@ class Engine:
                     self._worker_id,
                     self._lanes,
                     settings.worker_slots,
+                    self._core.catalog.concurrency,
                     settings.renew_every_s,
                     self._record_registration,
                 )

@@ -109,7 +109,7 @@ def main(redis_url: str, settings: Settings) -> None:
         worker_soft_shutdown_timeout=settings.drain_s,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
-        task_queues=[*app.conf.task_queues, celery_app.ping_queue(worker_id)],
+        task_queues=[*app.conf.task_queues, celery_app.worker_queue(worker_id)],
     )
     client = redis.Redis.from_url(redis_url)
 
@@ -122,7 +122,7 @@ def main(redis_url: str, settings: Settings) -> None:
         client.rpush(_MARK_LIST, time.monotonic())
 
     signals.setup_logging.connect(lambda **_: None, weak=False)
-    queues = [*map(celery_app.queue_name, lanes), celery_app.ping_queue(worker_id).name]
+    queues = [*map(celery_app.queue_name, lanes), celery_app.worker_queue(worker_id).name]
     app.start(
         [
             "--quiet",

@@ -132,6 +132,11 @@ class Catalog:
         self.limits = limits or ProjectLimits({})
         self.lanes = lanes or Lanes({})
 
+    @property
+    def concurrency(self) -> dict[str, int | None]:
+        """The maximum number of simultaneously running responses of each model; None means unlimited."""
+        return {name: model.concurrency for name, model in self.models.items()}
+
     def get(self, name: str) -> ModelConfig:
         """Return the model called `name`.
 

@@ -75,6 +75,7 @@ class Rules:
 # rows for `generate_series`, and all later estimates would be based on that.
 #   limits      maximum number of simultaneously running responses, by project and model; "*" matches any
 #   occupied    running and dispatched responses; a dispatched one will occupy a slot of the worker that claims it
+#   live        live workers
 #   pools       live workers that serve the same lanes, with their slots and free slots; all lanes that are not in this
 #               configuration are treated as one lane, named ''
 #   expected    responses dispatched to each lane, but at most the free slots of its workers: the excess does not
@@ -91,14 +92,15 @@ limits (project, model, cap) as (
     select lane, tier, project_id, model, worker_id, count(*) as n from responses
     where {is_busy()}
     group by lane, tier, project_id, model, worker_id
+), live as materialized (
+    select id, lanes, slots, models from workers where seen_at > now() - %(worker_seen_s)s * interval '1 s'
 ), pools as materialized (
     select array(select distinct case when lane = any (%(lanes)s) then lane else '' end from unnest(w.lanes) lane)
             as lanes,
         sum(w.slots) as slots, sum(greatest(0, w.slots - coalesce(running.n, 0))) as free
-    from workers w left join (
+    from live w left join (
         select worker_id, sum(n) as n from occupied where worker_id is not null group by worker_id
     ) running on running.worker_id = w.id
-    where w.seen_at > now() - %(worker_seen_s)s * interval '1 s'
     group by w.lanes
 ), expected as materialized (
     select lane, least(n, (select coalesce(sum(free), 0) from pools where unclaimed.lane = any (pools.lanes))) as n

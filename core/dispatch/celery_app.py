@@ -11,8 +11,8 @@ from core.config import tiers
 RUN_RESPONSE = "responses.run"
 PING = "workers.ping"
 KEY_PREFIX = "backburner:"
-# Seconds after which an unconsumed ping expires; the ping queue of a dead worker expires after the same time.
-PING_TTL_S = 60.0
+# Seconds after which the messages in a worker's own queue expire, unless the worker consumes them or gets more.
+WORKER_QUEUE_TTL_S = 60.0
 
 _TRANSPORT_OPTIONS = {
     "ack_emulation": False,
@@ -60,10 +60,10 @@ def lane_queue(lane: str) -> KombuQueue:
     return KombuQueue(queue_name(lane))
 
 
-def ping_queue(worker_id: str) -> KombuQueue:
+def worker_queue(worker_id: str) -> KombuQueue:
     """Return the Celery queue that only this worker consumes; it expires after the worker has stopped."""
-    name = f"ping.{worker_id}"
-    return KombuQueue(name, Exchange(name), routing_key=name, expires=PING_TTL_S)
+    name = f"worker.{worker_id}"
+    return KombuQueue(name, Exchange(name), routing_key=name, expires=WORKER_QUEUE_TTL_S)
 
 
 def celery_app(redis_url: str, lanes: Sequence[str] = (tiers.LANE,)) -> Celery:

@@ -37,25 +37,25 @@ class MessageTemplate:
         self._task_body = orjson.loads(base64.b64decode(self._sample_task["body"]))
         self._event_body = orjson.loads(base64.b64decode(self._sample_event["body"]))
 
-    def task_message(self, response_id: str, lane: str) -> bytes:
-        """Return the task message that enqueues a response."""
+    def task_message(self, response_id: str, queue: str) -> bytes:
+        """Return the task message that enqueues a response in the queue with this name."""
         headers = {"id": response_id, "root_id": response_id, "argsrepr": repr((response_id,))}
         # `reply_to` is empty, because no result is sent back.
         properties = {
             "correlation_id": response_id,
             "reply_to": "",
-            "delivery_info": {"exchange": "", "routing_key": queue_name(lane)},
+            "delivery_info": {"exchange": "", "routing_key": queue},
         }
         return _encode(self._sample_task, [[response_id], *self._task_body[1:]], headers, properties)
 
-    def sent_event(self, response_id: str, lane: str) -> bytes:
+    def sent_event(self, response_id: str, queue: str) -> bytes:
         """Return the `task-sent` event for Flower."""
         event_fields = {
             "uuid": response_id,
             "root_id": response_id,
             "args": repr((response_id,)),
-            "queue": queue_name(lane),
-            "routing_key": queue_name(lane),
+            "queue": queue,
+            "routing_key": queue,
             "timestamp": time.time(),
         }
         return _encode(self._sample_event, self._event_body | event_fields, {}, {})

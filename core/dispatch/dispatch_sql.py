@@ -31,8 +31,9 @@ select
     (select json_agg(json_build_array(lane, tier, project_id, model, worker_id, n)) from (
         select lane, tier, project_id, model, worker_id, count(*) as n from responses r where {occupying}
         group by lane, tier, project_id, model, worker_id) occupied),
-    (select json_agg(json_build_array(id, lanes, slots)) from workers
-        where seen_at > now() - %(worker_seen_s)s * interval '1 s'),
+    (select json_agg(json_build_array(slots_by_id, lanes, models)) from (
+        select json_object_agg(id, slots) as slots_by_id, lanes, models from workers
+        where seen_at > now() - %(worker_seen_s)s * interval '1 s' group by lanes, models) live),
     (select json_agg(json_build_array(tier, project_id, charged, extract(epoch from had_at))) from fair_shares),
     (select json_agg(json_build_array(model, open_until <= now() and not exists (
         select from responses r where r.id = circuits.probe
@@ -134,7 +135,11 @@ def read_snapshot(connection: Connection, *, worker_seen_s: float, ended_ids: Se
         occupancies=[
             Occupancy(CandidateGroup(*group), worker_id, count) for *group, worker_id, count in occupancies or ()
         ],
-        workers=[LiveWorker(worker_id, frozenset(lanes), slots) for worker_id, lanes, slots in workers or ()],
+        workers=[
+            LiveWorker(worker_id, frozenset(lanes), slots, models)
+            for slots_by_id, lanes, models in workers or ()
+            for worker_id, slots in slots_by_id.items()
+        ],
         service_records={
             (tier, project_id): ServiceRecord(tier_charge, at) for tier, project_id, tier_charge, at in records or ()
         },

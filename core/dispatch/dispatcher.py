@@ -1,6 +1,6 @@
 """The dispatcher, which enqueues the waiting responses that may run now."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from core.config import tiers
@@ -11,8 +11,9 @@ from core.dispatch.capacity_sql import Rules
 from core.dispatch.dispatch_sql import Candidates
 from core.dispatch.doorbell import Doorbell
 from core.dispatch.fair_share import fair_share
+from core.dispatch.routing import choose_workers
 from core.dispatch.situation import Choice, Situation
-from core.dispatch.snapshot import Snapshot, compute_capacity
+from core.dispatch.snapshot import Snapshot, compute_capacity, published_concurrency
 
 # Maximum number of responses per transaction; the next dispatch processes the remaining ones.
 BATCH_SIZE = 200
@@ -23,6 +24,8 @@ FIRST_CANDIDATES = 25
 # because its responses were dispatched when they were created.
 RECORD_INTERVAL_S = 1.0
 
+_Target = tuple[str, str | None]  # the lane and, if only some of its workers know the model, one of these workers
+
 
 class Dispatch:
     """Enqueues waiting responses, within the slots of workers, the limits of models and projects, and tier weights."""
@@ -30,6 +33,7 @@ class Dispatch:
     def __init__(self, database: Database, doorbell: Doorbell, catalog: Catalog, *, worker_seen_s: float) -> None:
         self._database = database
         self._doorbell = doorbell
+        self._catalog = catalog
         running_limits = {
             (project, model): model_limits.running
             for project, table in catalog.limits.tables.items()
@@ -37,9 +41,7 @@ class Dispatch:
         }
         self.rules = Rules(
             weights={tier.value: float(weight) for tier, weight in tiers.WEIGHTS.items()},
-            model_caps={
-                name: model.concurrency for name, model in catalog.models.items() if model.concurrency is not None
-            },
+            model_caps={name: limit for name, limit in catalog.concurrency.items() if limit is not None},
             # If any table sets `running`, include the tables that do not: they lift the limit of a less specific table.
             running_limits=running_limits if any(running_limits.values()) else {},
             lanes=catalog.lanes.names,
@@ -67,29 +69,37 @@ class Dispatch:
                 return 0
             with connection.transaction():
                 lanes_sql.lock(connection)
-                ids_by_lane = self._mark_next(connection, ended_ids)
-        return sum(self.enqueue(response_ids, lane) for lane, response_ids in ids_by_lane.items())
+                ids_by_target = self._mark_next(connection, ended_ids)
+        return sum(self.enqueue(response_ids, *target) for target, response_ids in ids_by_target.items())
 
-    def enqueue(self, response_ids: list[str], lane: str) -> int:
+    def enqueue(self, response_ids: list[str], lane: str, worker_id: str | None = None) -> int:
         """Enqueue responses that are marked as dispatched; recall those that cannot be enqueued.
+
+        Args:
+            worker_id: the worker that must receive the messages; by default, any worker of the lane may.
 
         Returns:
             The number of responses that were enqueued.
         """
-        failed_ids = self._doorbell.enqueue(response_ids, lane)
+        failed_ids = self._doorbell.enqueue(response_ids, lane, worker_id)
         if failed_ids:
             with self._database.connection() as connection:
                 lanes_sql.recall(connection, failed_ids)
         return len(response_ids) - len(failed_ids)
 
-    def _mark_next(self, connection: Connection, ended_ids: Sequence[str]) -> dict[str, list[str]]:
-        """Choose the next responses, mark them, and return their IDs by lane. The caller holds the dispatch lock."""
+    def _mark_next(self, connection: Connection, ended_ids: Sequence[str]) -> dict[_Target, list[str]]:
+        """Choose the next responses, mark them, and return their IDs by target. The caller holds the dispatch lock."""
         snapshot = dispatch_sql.read_snapshot(connection, worker_seen_s=self.rules.worker_seen_s, ended_ids=ended_ids)
         choices = self._choose(connection, snapshot)
         tier_charges = _charges_without_choice(snapshot) | _charges_of_choices(choices)
         if not choices and not tier_charges:
             return {}
-        return dispatch_sql.mark_dispatched(connection, choices, tier_charges)
+        worker_ids = choose_workers(snapshot, choices)
+        ids_by_target: dict[_Target, list[str]] = defaultdict(list)
+        for lane, response_ids in dispatch_sql.mark_dispatched(connection, choices, tier_charges).items():
+            for response_id in response_ids:
+                ids_by_target[lane, worker_ids.get(response_id)].append(response_id)
+        return ids_by_target
 
     def _choose(self, connection: Connection, snapshot: Snapshot) -> list[Choice]:
         open_lanes = compute_capacity(snapshot).open_lanes()
@@ -115,7 +125,11 @@ class Dispatch:
             running_counts[group.tier, group.project_id] += occupancy.count
             model_counts[group.model] += occupancy.count
             project_counts[group.project_id, group.model] += occupancy.count
-        model_capacity = {model: cap - model_counts[model] for model, cap in self.rules.model_caps.items()}
+        other_caps = published_concurrency(snapshot)
+        model_caps = {model: cap for model, cap in other_caps.items() if model not in self._catalog.models} | dict(
+            self.rules.model_caps
+        )
+        model_capacity = {model: cap - model_counts[model] for model, cap in model_caps.items()}
         for model, may_probe in snapshot.circuits.items():
             model_capacity[model] = min(model_capacity.get(model, 1), int(may_probe))
         limits = {

@@ -8,8 +8,15 @@ import redis
 from kombu.exceptions import LimitExceeded, OperationalError
 
 from core.breaker import Breaker
-from core.dispatch.celery_app import PING, celery_app, ping_queue
-from core.dispatch.celery_message import MessageTemplate, queue_key, sent_channel
+from core.dispatch.celery_app import (
+    KEY_PREFIX,
+    PING,
+    WORKER_QUEUE_TTL_S,
+    celery_app,
+    queue_name,
+    worker_queue,
+)
+from core.dispatch.celery_message import MessageTemplate, sent_channel
 from core.notify import redis_clients
 from core.notify.redis_clients import COMMAND
 
@@ -43,24 +50,36 @@ class Doorbell:
         """Whether the broker is considered available, or the next probe is due."""
         return self._breaker.allows_call
 
-    def enqueue(self, response_ids: Sequence[str], lane: str) -> list[str]:
-        """Enqueue the responses in one round trip; return the IDs of those that could not be enqueued."""
+    def enqueue(self, response_ids: Sequence[str], lane: str, worker_id: str | None = None) -> list[str]:
+        """Enqueue the responses in one round trip; return the IDs of those that could not be enqueued.
+
+        Args:
+            worker_id: the worker of the lane that must receive the messages; by default, any worker may.
+        """
         if not response_ids:
             return []
         try:
             with self._breaker.guard_call(*_UNAVAILABLE_ERRORS) as may_try:
                 if not may_try:
                     return list(response_ids)
-                with self._redis.pipeline(transaction=False) as pipeline:
-                    messages = [self._template.task_message(response_id, lane) for response_id in response_ids]
-                    pipeline.lpush(queue_key(lane), *messages)
-                    for response_id in response_ids:
-                        pipeline.publish(self._sent_channel, self._template.sent_event(response_id, lane))
-                    pipeline.execute()
+                if worker_id is None:
+                    self._send(response_ids, queue_name(lane))
+                else:
+                    self._send(response_ids, worker_queue(worker_id).name, ttl_s=WORKER_QUEUE_TTL_S)
         except _UNAVAILABLE_ERRORS as error:
             log.warning("cannot enqueue", extra={"waiting": len(response_ids), "cause": repr(error)})
             return list(response_ids)
         return []
+
+    def _send(self, response_ids: Sequence[str], queue: str, ttl_s: float | None = None) -> None:
+        key = KEY_PREFIX + queue
+        with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.lpush(key, *(self._template.task_message(response_id, queue) for response_id in response_ids))
+            for response_id in response_ids:
+                pipeline.publish(self._sent_channel, self._template.sent_event(response_id, queue))
+            if ttl_s is not None:
+                pipeline.pexpire(key, int(ttl_s * 1000))
+            pipeline.execute()
 
     def ping(self, worker_id: str) -> bool:
         """Send a ping task, which a live consumer of the worker consumes; return whether it was sent."""
@@ -68,7 +87,7 @@ class Doorbell:
             with self._breaker.guard_call(*_UNAVAILABLE_ERRORS) as may_try:
                 if may_try:
                     with self._app.producer_pool.acquire(block=True, timeout=COMMAND.answer_timeout_s) as producer:
-                        queue: Any = ping_queue(worker_id)  # the type stubs accept only queue names
+                        queue: Any = worker_queue(worker_id)  # the type stubs accept only queue names
                         self._app.send_task(PING, queue=queue, producer=producer, retry=False)
                 return may_try
         except _UNAVAILABLE_ERRORS as error:

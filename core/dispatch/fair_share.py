@@ -86,11 +86,12 @@ class _Chooser:
         if self._project_capacity.get((group.project_id, group.model), 1) <= 0:
             return False
         if group.tier == Tier.OVER_LIMIT:
-            return self._capacity.free_slots(group.lane) > self._capacity.reserve_size(group.lane, self._reserve)
-        return self._capacity.has_slot(group.lane)
+            free_slots = self._capacity.free_slots(group.lane, group.model)
+            return free_slots > self._capacity.reserve_size(group.lane, self._reserve)
+        return self._capacity.has_slot(group.lane, group.model)
 
     def _take_capacity(self, group: CandidateGroup) -> None:
-        self._capacity.take_slot(group.lane)
+        self._capacity.take_slot(group.lane, group.model)
         self._running_counts[group.project_id] += 1
         if group.model in self._model_capacity:
             self._model_capacity[group.model] -= 1

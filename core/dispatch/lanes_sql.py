@@ -1,4 +1,4 @@
-"""SQL for the dispatch lock, the recall of dispatched responses, and lanes that no worker serves.
+"""SQL for the dispatch lock, the recall of dispatched responses, and lanes and models that no worker serves.
 
 Hand-written, because it runs under the single dispatch lock.
 """
@@ -62,6 +62,30 @@ select lane from waiting where not exists (
 def unserved(connection: Connection, worker_seen_s: float) -> Collection[str]:
     """Return the lanes with waiting responses that no live worker serves."""
     return [str(row[0]) for row in connection.execute(_UNSERVED, (worker_seen_s,))]
+
+
+# All groups of waiting responses, found by a loose index scan. A worker without `models` is assumed to know all models.
+_UNKNOWN_MODELS = f"""
+with recursive groups as (
+    (select lane, tier, project_id, model from responses where {is_waiting()}
+     order by lane, tier, project_id, model limit 1)
+    union all
+    select next.* from groups g cross join lateral (
+        select r.lane, r.tier, r.project_id, r.model from responses r where {is_waiting("r")}
+            and (r.lane, r.tier, r.project_id, r.model) > (g.lane, g.tier, g.project_id, g.model)
+        order by r.lane, r.tier, r.project_id, r.model limit 1) next
+), live as materialized (
+    select lanes, models from workers where seen_at > now() - %s * interval '1 s'
+)
+select lane, model from (select distinct lane, model from groups) pairs
+where exists (select from live where lane = any (lanes))
+    and not exists (select from live where lane = any (lanes) and (models is null or models ? model))
+"""
+
+
+def unknown_models(connection: Connection, worker_seen_s: float) -> list[tuple[str, str]]:
+    """Return the lanes and models of waiting responses whose lane live workers serve, but none that knows the model."""
+    return [(str(lane), str(model)) for lane, model in connection.execute(_UNKNOWN_MODELS, (worker_seen_s,))]
 
 
 def delete_old_shares(connection: Connection, retention_s: float) -> None:

@@ -1,4 +1,4 @@
-"""Chore: dispatch waiting responses, and report lanes that no worker serves."""
+"""Chore: dispatch waiting responses, and report lanes and models that no worker serves."""
 
 import logging
 
@@ -23,14 +23,19 @@ class DispatchWaiting:
         self._dispatch = dispatch
         self._settings = settings
         self._reported_lanes: frozenset[str] = frozenset()
+        self._reported_models: frozenset[tuple[str, str]] = frozenset()
 
     def perform(self) -> None:
         """Dispatch until no more responses may run, at most `MAX_DISPATCHES` times."""
         for _ in range(MAX_DISPATCHES):
             if not self._dispatch.dispatch():
                 break
+        seen_s = self._settings.worker_seen_s
         with self._database.connection() as connection:
-            unserved_lanes = frozenset(lanes_sql.unserved(connection, self._settings.worker_seen_s))
+            unserved_lanes = frozenset(lanes_sql.unserved(connection, seen_s))
+            unknown_models = frozenset(lanes_sql.unknown_models(connection, seen_s))
         for lane in sorted(unserved_lanes - self._reported_lanes):
             log.warning("no worker serves lane", extra={"lane": lane})
-        self._reported_lanes = unserved_lanes
+        for lane, model in sorted(unknown_models - self._reported_models):
+            log.warning("no worker of the lane knows the model", extra={"lane": lane, "model": model})
+        self._reported_lanes, self._reported_models = unserved_lanes, unknown_models

@@ -7,6 +7,7 @@ from functools import partial
 
 from core.codes import Code
 from core.database import Database
+from core.dispatch import lanes_sql
 from core.maintenance.chore import BATCH_SIZE
 from core.maintenance.recovery import Recovery
 from core.runs import runs_sql
@@ -39,19 +40,21 @@ class Expire:
         while time.monotonic() < deadline:
             with self._database.connection() as connection:
                 responses = runs_sql.select_expired(connection, BATCH_SIZE, excluded_ids=failed_ids)
+                unknown_models = lanes_sql.unknown_models(connection, self._settings.worker_seen_s) if responses else []
             # Responses that could not be recovered are excluded, so that they do not block the others.
             for response in responses:
-                if not self._recovery.try_to_recover(response.id, partial(self._recover, response)):
+                is_unknown = (response.lane, response.model) in unknown_models
+                if not self._recovery.try_to_recover(response.id, partial(self._recover, response, is_unknown)):
                     failed_ids.add(response.id)
                 if time.monotonic() >= deadline:
                     return
             if len(responses) < BATCH_SIZE:
                 return
 
-    def _recover(self, response: ExpiredResponse) -> object:
+    def _recover(self, response: ExpiredResponse, is_unknown_model: bool) -> object:
         """End or requeue an expired response; return a true value if the change was written."""
         if response.overdue:
-            return self._endings.end(response.id, _overdue_outcome(response), _is_overdue)
+            return self._endings.end(response.id, _overdue_outcome(response, is_unknown_model), _is_overdue)
         if response.failures + 1 >= self._settings.max_failures:
             failures = response.failures + 1
             outcome = failed_outcome(Code.SERVER_ERROR, f"The worker running this response was lost {failures} times.")
@@ -74,7 +77,7 @@ class Expire:
         return was_requeued
 
 
-def _overdue_outcome(response: ExpiredResponse) -> Outcome:
+def _overdue_outcome(response: ExpiredResponse, is_unknown_model: bool) -> Outcome:
     if response.status == Status.IN_PROGRESS:
         return failed_outcome(Code.SERVER_ERROR, "The response did not end within the time a run may take.")
     if response.unavailable:
@@ -82,6 +85,11 @@ def _overdue_outcome(response: ExpiredResponse) -> Outcome:
             Code(response.error_code or Code.SERVER_ERROR),
             "The response could not be run before its deadline, because its model server was unavailable:"
             f" {response.cause}",
+        )
+    if is_unknown_model:
+        return failed_outcome(
+            Code.SERVER_ERROR,
+            f"The response could not be run before its deadline, because no worker knows the model '{response.model}'.",
         )
     if response.cause is None:
         return failed_outcome(Code.SERVER_ERROR, "No worker was free before the response's deadline.")

@@ -17,11 +17,11 @@ from core.tables.conditions import is_waiting, literal
 from core.wire.status import Status
 
 _SHORT_COLUMNS = tuple(name for name in Draft._fields if name not in {"request", "document", "events"})
-# A new response is dispatched immediately if its model's circuit is closed, its lane, model and project have capacity,
-# and no waiting response of its model could run instead; waiting responses that only their project's limit prevents
-# from running are ignored. The conditions are in order of cost, because `case` stops at the first condition that fails.
-# The number of dispatched rows is limited by the capacity of the lane; if an exact limit applies, the caller passes a
-# single row.
+# A new response is dispatched immediately if its model's circuit is closed, all live workers of its lane know the
+# model, its lane, model and project have capacity, and no waiting response of its model could run instead; waiting
+# responses that only their project's limit prevents from running are ignored. The conditions are in order of cost,
+# because `case` stops at the first condition that fails. The number of dispatched rows is limited by the capacity of
+# the lane; if an exact limit applies, the caller passes a single row.
 #
 # Waiting responses are searched once for each pair of lane and model, by a loose scan over tiers and projects in the
 # index of waiting responses. With a plain `exists` for each row, the planner, once it had statistics of a backlog,
@@ -67,6 +67,7 @@ with request_rows as (
     select a.id, a.lane, a.ordinal, l.n - case a.tier when 'over-limit' then l.reserve else 0 end as capacity, case
             when not %(dispatchable)s or l.lane is null then false
             when exists (select from circuits where model = a.model) then false
+            when exists (select from live w where a.lane = any (w.lanes) and not w.models ? a.model) then false
             when a.concurrency is not null
                 and (select sum(n) from occupied where model = a.model) >= a.concurrency then false
             when exists (select from used_up u where u.project_id = a.project_id and u.model = a.model) then false

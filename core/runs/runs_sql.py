@@ -184,6 +184,8 @@ class ExpiredResponse:
     """A response with an expired lease, or past its deadline."""
 
     id: str
+    lane: str
+    model: str
     attempt: int
     status: str
     failures: int
@@ -205,7 +207,7 @@ with lost as (
 ), candidates as (
     select id from lost union all select id from late
 )
-select r.id, r.attempt, r.status, r.failures,
+select r.id, r.lane, r.model, r.attempt, r.status, r.failures,
     ({deadline("r")}) < now() as overdue,
     case when unavailable then c.cause else last.cause end as cause,
     case when unavailable then c.error_code else last.error_code end as error_code, unavailable

@@ -1,6 +1,6 @@
 """Registration of workers in Postgres."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from core.config import tiers
 from core.database import Database
@@ -14,11 +14,25 @@ class Workers:
         self._database = database
 
     def register(
-        self, worker_id: str, *, hostname: str, pid: int, slots: int, lanes: Sequence[str] = (tiers.LANE,)
+        self,
+        worker_id: str,
+        *,
+        hostname: str,
+        pid: int,
+        slots: int,
+        lanes: Sequence[str] = (tiers.LANE,),
+        models: Mapping[str, int | None] | None = None,
     ) -> None:
-        """Register a worker or refresh its registration; the caller must repeat this well within `worker_seen_s`."""
+        """Register a worker or refresh its registration; the caller must repeat this well within `worker_seen_s`.
+
+        Args:
+            models: the models that the worker knows, each with its limit of running responses or None. Only responses
+                of these models are dispatched to its slots; without a mapping, those of all models.
+        """
         with self._database.connection() as connection:
-            workers_sql.register(connection, worker_id, hostname=hostname, pid=pid, lanes=lanes, slots=slots)
+            workers_sql.register(
+                connection, worker_id, hostname=hostname, pid=pid, lanes=lanes, slots=slots, models=models
+            )
 
     def unregister(self, worker_id: str) -> None:
         """Delete the registration of a worker that accepts no more responses."""

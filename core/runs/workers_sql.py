@@ -1,14 +1,15 @@
-"""SQL of the table `workers`: live workers, their lanes and their slots.
+"""SQL of the table `workers`: live workers, their lanes, models and slots.
 
 Hand-written, because every worker runs it every few seconds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg.rows import class_row
 
+from core import jsonio
 from core.database import Connection
 
 
@@ -26,13 +27,20 @@ class Worker:
 
 
 def register(
-    connection: Connection, worker_id: str, *, hostname: str, pid: int, lanes: Sequence[str], slots: int
+    connection: Connection,
+    worker_id: str,
+    *,
+    hostname: str,
+    pid: int,
+    lanes: Sequence[str],
+    slots: int,
+    models: Mapping[str, int | None] | None,
 ) -> None:
-    """Register a worker, or refresh `seen_at` of its row."""
+    """Register a worker, or refresh `seen_at` and `models` of its row."""
     connection.execute(
-        "insert into workers (id, hostname, pid, lanes, slots) values (%s, %s, %s, %s, %s)"
-        " on conflict (id) do update set seen_at = now()",
-        (worker_id, hostname, pid, sorted(lanes), slots),
+        "insert into workers (id, hostname, pid, lanes, slots, models) values (%s, %s, %s, %s, %s, %s)"
+        " on conflict (id) do update set seen_at = now(), models = excluded.models",
+        (worker_id, hostname, pid, sorted(lanes), slots, None if models is None else jsonio.dumps(models)),
     )
 
 

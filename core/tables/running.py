@@ -1,7 +1,7 @@
 """Tables of workers, fair share and circuits, and the range of programs that run on the schema."""
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from core.tables.base import INSTANT, NOW, metadata
 
@@ -13,6 +13,8 @@ workers = sa.Table(
     sa.Column("pid", sa.Integer, nullable=False),
     sa.Column("lanes", ARRAY(sa.Text), nullable=False),
     sa.Column("slots", sa.Integer, nullable=False),
+    # The models that the worker knows, each with its `concurrency` or null; null if the worker does not publish them.
+    sa.Column("models", JSONB),
     sa.Column("started_at", INSTANT, nullable=False, server_default=NOW),
     sa.Column("seen_at", INSTANT, nullable=False, server_default=NOW),
 )

@@ -71,9 +71,9 @@ def test_the_capacity_in_sql_equals_that_of_dispatch(
     for lane, (free_slots, reserve) in sql_capacity.items():
         assert reserve == capacity.reserve_size(lane, RULES.reserve)
         if capacity.excess == 0:
-            assert free_slots == capacity.free_slots(lane)
+            assert free_slots == capacity.free_slots(lane, "any")
         else:  # if dispatched responses exceed the slots of shared workers, SQL subtracts more and promises fewer slots
-            assert free_slots <= capacity.free_slots(lane)
+            assert free_slots <= capacity.free_slots(lane, "any")
 
 
 def test_a_dispatch_of_many_responses_takes_the_oldest_of_a_group(core: Core, settings: Settings) -> None:

@@ -61,8 +61,9 @@ def situations(draw: st.DrawFn) -> Situation:
 @st.composite
 def all_pools(draw: st.DrawFn) -> list[Pool]:
     lanes = st.frozensets(st.sampled_from(LANES), min_size=1)
-    pool = st.builds(lambda lanes, slots: Pool(lanes, slots, slots), lanes, st.integers(0, 12))
-    return draw(st.lists(pool, max_size=3, unique_by=lambda pool: pool.lanes))
+    models = st.none() | st.frozensets(st.sampled_from(MODELS))
+    pool = st.builds(lambda lanes, slots, models: Pool(lanes, slots, slots, models), lanes, st.integers(0, 12), models)
+    return draw(st.lists(pool, max_size=3, unique_by=lambda pool: (pool.lanes, pool.models)))
 
 
 def ample_capacity(slots: int = 10_000) -> Capacity:
@@ -78,12 +79,12 @@ def backlog(tier: str, project: str, count: int, model: str = "m1") -> Candidate
     }
 
 
-def count_choices(choices: Sequence[Choice]) -> tuple[Counter[str], Counter[tuple[str, str]], Counter[str]]:
-    """The numbers of choices by model, by project and model, and by lane."""
+def count_choices(choices: Sequence[Choice]) -> tuple[Counter[str], Counter[tuple[str, str]], Counter[tuple[str, str]]]:
+    """The numbers of choices by model, by project and model, and by lane and model."""
     return (
         Counter(choice.group.model for choice in choices),
         Counter((choice.group.project_id, choice.group.model) for choice in choices),
-        Counter(choice.group.lane for choice in choices),
+        Counter((choice.group.lane, choice.group.model) for choice in choices),
     )
 
 
@@ -94,12 +95,12 @@ def test_the_choices_never_exceed_slots_limits_or_the_batch_and_are_unique(
 ) -> None:
     choices = fair_share(situation, Capacity(pools, {}), candidates, limit)
 
-    model_counts, project_counts, lane_counts = count_choices(choices)
+    model_counts, project_counts, slot_counts = count_choices(choices)
     assert len({choice.id for choice in choices}) == len(choices) <= limit
     assert all(model_counts[model] <= max(0, capacity) for model, capacity in situation.model_capacity.items())
     assert all(project_counts[pair] <= max(0, capacity) for pair, capacity in situation.project_capacity.items())
     unused_capacity = Capacity(pools, {})
-    assert all(unused_capacity.take_slot(lane) for lane in lane_counts.elements())
+    assert all(unused_capacity.take_slot(*pair) for pair in slot_counts.elements())
 
 
 @settings(deadline=None)
@@ -117,7 +118,7 @@ def test_no_slot_remains_free_while_a_response_may_use_it(
             reserve = capacity.reserve_size(group.lane, situation.reserve) if group.tier == Tier.OVER_LIMIT else 0
             pair = group.project_id, group.model
             assert (
-                capacity.free_slots(group.lane) <= reserve
+                capacity.free_slots(group.lane, group.model) <= reserve
                 or situation.model_capacity.get(group.model, 1000) <= model_counts[group.model]
                 or situation.project_capacity.get(pair, 1000) <= project_counts[pair]
             )

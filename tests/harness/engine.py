@@ -1,6 +1,6 @@
 """Functions for tests that call the engine in their own process."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -24,9 +24,15 @@ def create_caller(core: Core, project: str = "default") -> Caller:
     return core.keys.caller(core.keys.create(project=project))
 
 
-def register_worker(core: Core, name: str = "w1", slots: int = 100, lanes: Sequence[str] = ("default",)) -> str:
-    """Register a worker in Postgres; return its ID."""
-    core.workers.register(name, hostname="here", pid=1, slots=slots, lanes=lanes)
+def register_worker(
+    core: Core,
+    name: str = "w1",
+    slots: int = 100,
+    lanes: Sequence[str] = ("default",),
+    models: Mapping[str, int | None] | None = None,
+) -> str:
+    """Register a worker in Postgres; return its ID. Without `models` it can run the responses of all models."""
+    core.workers.register(name, hostname="here", pid=1, slots=slots, lanes=lanes, models=models)
     return name
 
 

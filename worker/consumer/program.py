@@ -21,7 +21,7 @@ def worker_application(settings: Settings, worker_id: str, lanes: Sequence[str])
         worker_soft_shutdown_timeout=settings.drain_s,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
-        task_queues=[*app.conf.task_queues, celery_app.ping_queue(worker_id)],
+        task_queues=[*app.conf.task_queues, celery_app.worker_queue(worker_id)],
     )
     return app
 
@@ -29,7 +29,7 @@ def worker_application(settings: Settings, worker_id: str, lanes: Sequence[str])
 def consume_queues(app: Celery, worker_id: str, lanes: Sequence[str], settings: Settings) -> None:
     """Consume the queues of these lanes until the worker is stopped; exit if Celery returns an error status."""
     limit_remote_control()
-    queues = [*map(celery_app.queue_name, lanes), celery_app.ping_queue(worker_id).name]
+    queues = [*map(celery_app.queue_name, lanes), celery_app.worker_queue(worker_id).name]
     status: int | None = app.start(
         [
             "--quiet",  # no banner between log lines

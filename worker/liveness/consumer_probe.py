@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import redis.asyncio
 
-from core.dispatch.celery_app import KEY_PREFIX, PING_TTL_S, ping_queue
+from core.dispatch.celery_app import KEY_PREFIX, WORKER_QUEUE_TTL_S, worker_queue
 from core.dispatch.doorbell import Doorbell
 from core.notify import redis_clients
 from core.notify.redis_clients import BACKGROUND
@@ -43,7 +43,7 @@ class ConsumerProbe:
         self._doorbell = doorbell
         self._redis_url = redis_url
         self._worker_id = worker_id
-        self._key = KEY_PREFIX + ping_queue(worker_id).name
+        self._key = KEY_PREFIX + worker_queue(worker_id).name
         self._stalled_after_s = deaf_after_s
         self._has_free_slot = has_free_slot
         self._on_stalled = on_stalled
@@ -76,11 +76,11 @@ class ConsumerProbe:
         try:
             # Check with a write command, because a Redis server that becomes a replica still answers reads. The expiry
             # also removes pings that are never consumed.
-            is_ping_queued = await client.pexpire(self._key, int(PING_TTL_S * 1000))
+            has_message = await client.pexpire(self._key, int(WORKER_QUEUE_TTL_S * 1000))
         except CONNECTION_ERRORS:
             self._unanswered_checks = 0  # Redis is unavailable: no worker receives messages
             return
-        if is_ping_queued:
+        if has_message:
             # Count checks instead of seconds, because the clock also advances while the process is frozen.
             self._unanswered_checks += 1
             self.is_stalled = self._unanswered_checks * _CHECK_INTERVAL_S > self._stalled_after_s

@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import redis.asyncio
@@ -31,6 +31,7 @@ async def keep_registered(
     worker_id: str,
     lanes: Sequence[str],
     slots: int,
+    models: Mapping[str, int | None],
     interval_s: float,
     on_updated: Callable[[], None],
 ) -> None:
@@ -38,7 +39,13 @@ async def keep_registered(
     while True:
         try:
             await asyncio.to_thread(
-                workers.register, worker_id, hostname=socket.gethostname(), pid=os.getpid(), slots=slots, lanes=lanes
+                workers.register,
+                worker_id,
+                hostname=socket.gethostname(),
+                pid=os.getpid(),
+                slots=slots,
+                lanes=lanes,
+                models=models,
             )
             on_updated()
         except errors.StoreUnavailable as error:

@@ -25,7 +25,7 @@ def rollout_stack(postgres_url: str, template: str, models: ModelServer, tmp_pat
         yield stack
 
 
-def test_responses_of_a_model_that_workers_do_not_know_yet_wait_for_their_restart(
+def test_a_response_waits_for_a_worker_that_knows_its_model_and_the_sweeper_reports_the_model(
     rollout_stack: Stack, models: ModelServer, tmp_path: Path
 ) -> None:
     new_config = write_configuration(tmp_path / "new.toml", models, "first", "second")
@@ -36,15 +36,34 @@ def test_responses_of_a_model_that_workers_do_not_know_yet_wait_for_their_restar
             client.responses.create(model=model, input=models.script(tokens=3), background=True).id
             for model in ("first", "second") * 5
         ]
-        handed_back_query = "select 1 from attempts a join responses r on r.id = a.response_id where r.model = 'second'"
-        until(lambda: len(rollout_stack.sql(handed_back_query)) >= 5)
         until(lambda: rollout_stack.sql("select count(*) from responses where status = 'completed'") == [(5,)])
+        until(lambda: "no worker of the lane knows the model" in rollout_stack.log("sweeper"))
+        attempts = rollout_stack.sql("select distinct attempt from responses where model = 'second'")
         rollout_stack.stop("worker")
         rollout_stack.start("worker", CONFIG=new_config)
         until(rollout_stack.all_ended, timeout_s=30)
         statuses = [client.responses.retrieve(response_id).status for response_id in response_ids]
 
+    assert attempts == [(0,)]
     assert statuses == ["completed"] * 10
+
+
+def test_responses_of_a_model_that_one_of_two_workers_knows_run_on_that_worker(
+    rollout_stack: Stack, models: ModelServer, tmp_path: Path
+) -> None:
+    new_config = write_configuration(tmp_path / "new.toml", models, "first", "second")
+    rollout_stack.up("valkey", "worker-old", "sweeper", WORKER_SLOTS="20")
+    rollout_stack.start("worker-new", CONFIG=new_config, WORKER_SLOTS="2")
+    rollout_stack.start("api", CONFIG=new_config)
+    ((new_worker_id,),) = rollout_stack.sql("select id from workers where models ? 'second'")
+    with rollout_stack.client() as client:
+        for _ in range(8):
+            client.responses.create(model="second", input=models.script(tokens=3), background=True)
+        until(rollout_stack.all_ended, timeout_s=60)
+
+    assert rollout_stack.sql("select distinct status from responses") == [("completed",)]
+    ended_runs = "select distinct worker_id from attempts where outcome = 'completed'"
+    assert rollout_stack.sql(ended_runs) == [(new_worker_id,)]
 
 
 def test_a_waiting_response_of_a_removed_model_fails_only_at_its_deadline_and_states_the_reason(
@@ -57,12 +76,11 @@ def test_a_waiting_response_of_a_removed_model_fails_only_at_its_deadline_and_st
         rollout_stack.stop("api")
         rollout_stack.start("api", CONFIG=other_config)
         rollout_stack.start("worker", CONFIG=other_config)
-        until(lambda: rollout_stack.sql("select 1 from attempts where outcome = 'waited'"))
-        assert client.responses.retrieve(response_id).status in {"queued", "in_progress"}
+        assert client.responses.retrieve(response_id).status == "queued"
         response = until(
-            lambda: (found := client.responses.retrieve(response_id)).status == "failed" and found, timeout_s=30
+            lambda: (ended := client.responses.retrieve(response_id)).status == "failed" and ended, timeout_s=30
         )
 
+    assert rollout_stack.sql("select 1 from attempts") == []
     assert response.error is not None
-    assert "deadline" in response.error.message
-    assert "The model 'first' is not in the configuration of the worker" in response.error.message
+    assert "deadline, because no worker knows the model 'first'" in response.error.message
