@@ -78,8 +78,8 @@ clean:  ## delete the virtual environment; keeps the data in .backburner and sto
 	@$(PYTHON) -m venv .venv
 
 .venv/.installed: requirements/runtime.txt requirements/local.txt pyproject.toml | .venv/bin/python
-	@echo "Installing pinned requirements into .venv ..."
-	@$(BIN)/python -m pip install -q --no-deps --require-hashes -r requirements/runtime.txt -r requirements/local.txt
+	@echo "Installing pinned requirements into .venv; this downloads up to 230 MB ..."
+	@$(BIN)/python -m pip install --no-deps --require-hashes -r requirements/runtime.txt -r requirements/local.txt
 	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	@touch $@
 

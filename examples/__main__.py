@@ -3,6 +3,7 @@
 import contextlib
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def running_stack() -> Iterator[tuple[Settings, list[str]]]:
 
 
 def run_example(example: Path, stack_settings: Settings, model: str) -> bool:
-    """Run an example and return whether it passed; print PASS or FAIL, and the output if it failed."""
+    """Run an example and return whether it passed; print PASS or FAIL, and its output."""
     variables = {
         "OPENAI_BASE_URL": web.origin(stack_settings.host, stack_settings.port) + "/v1",
         "OPENAI_API_KEY": stack.api_key(stack_settings),
@@ -75,8 +76,7 @@ def run_example(example: Path, stack_settings: Settings, model: str) -> bool:
     except subprocess.TimeoutExpired:
         output, has_passed = f"The example did not finish within {EXAMPLE_TIMEOUT_S} s.\n", False
     print(f"{'PASS' if has_passed else 'FAIL'} {example.stem}", flush=True)
-    if not has_passed:
-        print(output)
+    print(textwrap.indent(output, "  "), flush=True)
     return has_passed
 
 

@@ -1,10 +1,8 @@
 """Command `backburner doctor`: checks every dependency and prints how to fix each problem, without secrets."""
 
 import difflib
-import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import click
 import redis
@@ -21,18 +19,11 @@ from core.dispatch import lanes_sql
 from core.runs import workers_sql
 from core.settings import PREFIX, Settings
 from local import ports, web
+from local.findings import Finding, check_model_servers
 from local.processes import environment
+from local.web import mask_password
 
 OLDEST_PYTHON = (3, 11)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The result of one check; `solution` describes how to fix the problem, and is None if there is no problem."""
-
-    subject: str
-    result: str
-    solution: str | None = None
 
 
 def doctor() -> bool:
@@ -62,15 +53,7 @@ def run_checks() -> Iterator[Finding]:
     yield _check_api(current_settings)
     yield from _check_postgres(current_settings)
     yield _check_redis(current_settings)
-    for name, model in model_catalog.models.items():
-        for base_url in model.endpoints:
-            yield _check_model_server(name, base_url, model.api_key())
-
-
-def mask_password(url: str) -> str:
-    """The URL without its password."""
-    masked_url = re.sub(r"(://[^:/?#]*):.*@", r"\1:***@", url)
-    return re.sub(r"(password=)[^&]*", r"\1***", masked_url)
+    yield from check_model_servers(model_catalog)
 
 
 def _check_python() -> Finding:
@@ -191,17 +174,3 @@ def _eviction_policy(client: redis.Redis) -> str | None:
     except redis.ResponseError:
         return None
     return str(configuration.get("maxmemory-policy"))
-
-
-def _check_model_server(name: str, base_url: str, key: str | None) -> Finding:
-    status = web.status(f"{base_url}/models", key=key)
-    if status is None or status >= 500:
-        problem = "does not answer" if status is None else f"answers {status}"
-        return Finding(
-            "model", f"{name}: {mask_password(base_url)} {problem}", "Start its server, or correct base_url."
-        )
-    if status in {401, 403}:
-        return Finding(
-            "model", f"{name}: {mask_password(base_url)} rejects the key", "Set the variable that api_key_env names."
-        )
-    return Finding("model", f"{name} answers at {mask_password(base_url)}")

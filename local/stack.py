@@ -16,6 +16,7 @@ from core.settings import PREFIX, Settings
 from core.tenants import rights
 from local import ports
 from local.edges import Edges
+from local.findings import check_model_servers
 from local.home import Home, write_private
 from local.processes import leftovers
 from local.processes.child import Child, Part
@@ -65,6 +66,8 @@ def running(
     supervisor = Supervisor(home, print_line=print_line, check=interrupts.raise_if_signalled)
     try:
         servers, settings = _prepare_servers(settings, home)
+        if not any(part.name == model.PART for part in servers):
+            _warn_of_unusable_models(settings, print_line)
         print_line(f"Starting {', '.join(part.name for part in servers) or 'with your own servers'} ...")
         supervisor.start(*servers)
         write_private(home.stack_env, format_env_file(environment_variables(settings)))
@@ -147,6 +150,13 @@ def _prepare_servers(settings: Settings, home: Home) -> tuple[list[Part], Settin
     updates["config"] = config
     catalog.load(config)  # report errors in the file before any process is started
     return parts, settings.model_copy(update=updates)
+
+
+def _warn_of_unusable_models(settings: Settings, print_line: Callable[[str], None]) -> None:
+    """Print a line for each configured model server that does not answer or has no API key; they may start later."""
+    for finding in check_model_servers(catalog.load(settings.config)):
+        if finding.solution:
+            print_line(f"Warning: {finding.subject} {finding.result}. {finding.solution}")
 
 
 def _load_or_create_secret(configured_secret: SecretStr | None, file: Path, *, prefix: str = "") -> SecretStr:

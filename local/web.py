@@ -1,6 +1,7 @@
 """A small HTTP client from the standard library, for requests to servers on this machine."""
 
 import json
+import re
 import urllib.error
 import urllib.request
 
@@ -14,6 +15,12 @@ def origin(host: str, port: int) -> str:
     """The URL of a server on this machine that listens on `host`."""
     address = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
+
+
+def mask_password(url: str) -> str:
+    """The URL without its password."""
+    masked_url = re.sub(r"(://[^:/?#]*):.*@", r"\1:***@", url)
+    return re.sub(r"(password=)[^&]*", r"\1***", masked_url)
 
 
 def status(url: str, *, key: str | None = None) -> int | None:

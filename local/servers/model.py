@@ -13,6 +13,7 @@ from local.processes import child
 from local.servers import packages
 
 NAME = "smollm2-135m"
+PART = "model"
 SLOTS = 4
 CONTEXT_TOKENS = 2048  # per slot, for input and output together
 
@@ -20,7 +21,7 @@ CONTEXT_TOKENS = 2048  # per slot, for input and output together
 def part(home: Home, port: int) -> child.Part:
     """The part that runs the server on the given port of 127.0.0.1."""
     return child.Part(
-        name="model",
+        name=PART,
         argv=[sys.executable, "-m", "local.servers.model", "--port", str(port)],
         cwd=packages.ROOT,
         env={"BACKBURNER_HOME": str(home.path)},
@@ -64,6 +65,10 @@ def _serve_model(port: int) -> None:
     params.cache_ram_mib = 256
     params.fit_params = False
     params.n_batch = 256  # small, so that a long prompt does not block the other slots
+    # As the authors of the model recommend. Without a penalty it repeats a sentence until its context is full.
+    params.sampling.temp = 0.2
+    params.sampling.top_p = 0.9
+    params.sampling.penalty_repeat = 1.1
     params.ui = False
     params.offline = True
     server = xllamacpp.Server(params)

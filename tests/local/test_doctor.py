@@ -4,7 +4,7 @@ import socket
 
 import psycopg
 
-from local.doctor import mask_password
+from local.web import mask_password
 
 
 def run_doctor(backburner, **variables: str) -> tuple[int, str]:
@@ -47,6 +47,15 @@ def test_the_report_distinguishes_a_free_port_from_a_port_in_use(backburner):
 
     assert f"port {port} is in use by another program" in output_if_taken
     assert f"not running; port {port} is free" in output_if_free
+
+
+def test_a_model_whose_key_variable_is_not_set_is_reported_with_the_variable(backburner, tmp_path):
+    config = tmp_path / "backburner.toml"
+    config.write_text('[models.hosted]\nbase_url = "http://127.0.0.1:9/v1"\napi_key_env = "NO_SUCH_KEY"\n')
+
+    _, output = run_doctor(backburner, BACKBURNER_CONFIG=str(config))
+
+    assert "FAIL  model         hosted: the variable NO_SUCH_KEY, which api_key_env names, is not set" in output
 
 
 def test_an_invalid_setting_is_reported_in_one_line(backburner):

@@ -125,14 +125,25 @@ def test_demo_starts_a_stack_and_stops_it_afterwards(backburner, home):
     assert not list(home.run.glob("*.pid"))
 
 
-def test_a_part_that_fails_to_start_is_reported_and_all_parts_are_stopped(backburner, home):
-    status, _, error = wait_for_outcome(
+def test_a_part_that_fails_to_start_is_reported_and_all_parts_are_stopped(backburner, home, tmp_path):
+    config = tmp_path / "backburner.toml"
+    config.write_text(
+        '[models.absent]\nbase_url = "http://127.0.0.1:9/v1"\n'
+        '[models.hosted]\nbase_url = "http://127.0.0.1:9/v1"\napi_key_env = "NO_SUCH_KEY"\n'
+    )
+
+    status, output, error = wait_for_outcome(
         backburner(
-            "up", BACKBURNER_DATABASE_URL="postgresql://me:secret@127.0.0.1:1/x", BACKBURNER_PORT=str(ports.free_port())
+            "up",
+            BACKBURNER_DATABASE_URL="postgresql://me:secret@127.0.0.1:1/x",
+            BACKBURNER_PORT=str(ports.free_port()),
+            BACKBURNER_CONFIG=str(config),
         )
     )
 
     assert status == 1
+    assert "Warning: model absent: http://127.0.0.1:9/v1 does not answer. Start its server" in output
+    assert "Warning: model hosted: the variable NO_SUCH_KEY, which api_key_env names, is not set." in output
     assert error.startswith("Error: migrate failed (status 1).")
     assert "secret" not in error
     assert "Traceback" not in error

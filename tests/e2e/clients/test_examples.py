@@ -29,4 +29,5 @@ def test_every_example_passes_on_a_new_stack(tmp_path: Path) -> None:
     results = [line for line in process.stdout.splitlines() if line.startswith(("PASS", "FAIL"))]
     scripts = {path.stem for path in (ROOT / "examples").rglob("*.py")} - {"__main__", "connection"}
     assert sorted(results) == [f"PASS {name}" for name in sorted(scripts)]
+    assert "PASS cancel\n  resp_" in process.stdout
     assert not list((tmp_path / "home" / "run").glob("*.pid"))

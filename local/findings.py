@@ -1,0 +1,42 @@
+"""The result of one check of a dependency, and the checks of the configured model servers."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from core.config.catalog import Catalog, ModelConfig
+from local import web
+from local.web import mask_password
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one check; `solution` describes how to fix the problem, and is None if there is no problem."""
+
+    subject: str
+    result: str
+    solution: str | None = None
+
+
+def check_model_servers(catalog: Catalog) -> Iterator[Finding]:
+    """Request the list of models from each server of each configured model; yield a finding per server."""
+    for name, model in catalog.models.items():
+        if model.api_key_env and model.api_key() is None:
+            result = f"{name}: the variable {model.api_key_env}, which api_key_env names, is not set"
+            yield Finding("model", result, "Set it for the workers, to the API key of the model server.")
+        else:
+            for base_url in model.endpoints:
+                yield _check_model_server(name, base_url, model)
+
+
+def _check_model_server(name: str, base_url: str, model: ModelConfig) -> Finding:
+    status = web.status(f"{base_url}/models", key=model.api_key())
+    if status is None or status >= 500:
+        problem = "does not answer" if status is None else f"answers {status}"
+        return Finding(
+            "model", f"{name}: {mask_password(base_url)} {problem}", "Start its server, or correct base_url."
+        )
+    if status in {401, 403}:
+        return Finding(
+            "model", f"{name}: {mask_password(base_url)} rejects the key", "Set the variable that api_key_env names."
+        )
+    return Finding("model", f"{name} answers at {mask_password(base_url)}")
