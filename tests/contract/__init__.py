@@ -5,17 +5,17 @@ Tests are parametrized with these tables, and `python -m tests.contract.page` wr
 
 from collections.abc import Iterator
 
-from tests.contract import endpoints, inputs, plain, projects, prompts, shapes, tools, unsupported
+from tests.contract import endpoints, inputs, objects, projects, prompts, scalars, tools, unsupported
 from tests.contract.rows import ECHOED_UNCHANGED as ECHOED_UNCHANGED
 from tests.contract.rows import NOT_ECHOED as NOT_ECHOED
 from tests.contract.rows import AcceptedValue, Parameter, WrongValue
 
-# In the order of the page.
+# In the order of docs/contract.md.
 PARAMETERS: tuple[Parameter, ...] = (
     *inputs.PARAMETERS,
     *prompts.PARAMETERS,
-    *plain.PARAMETERS,
-    *shapes.PARAMETERS,
+    *scalars.PARAMETERS,
+    *objects.PARAMETERS,
     *tools.PARAMETERS,
     *unsupported.PARAMETERS,
 )
@@ -23,14 +23,14 @@ PARAMETERS: tuple[Parameter, ...] = (
 ENDPOINTS = (*endpoints.ENDPOINTS, *prompts.ENDPOINTS, *projects.ENDPOINTS)
 
 
-def wrong() -> Iterator[tuple[str, str, WrongValue]]:
+def wrong_values() -> Iterator[tuple[str, str, WrongValue]]:
     """Yield, for every wrong value, an ID for its test case, the name of its parameter, and the value."""
     for parameter in PARAMETERS:
         for value in parameter.wrong_values:
             yield f"{parameter.name}: {value.description}", parameter.name, value
 
 
-def good() -> Iterator[tuple[str, str, AcceptedValue]]:
+def accepted_values() -> Iterator[tuple[str, str, AcceptedValue]]:
     """Yield, for every accepted value, an ID for its test case, the name of its parameter, and the value."""
     for parameter in PARAMETERS:
         for number, value in enumerate(parameter.accepted_values):

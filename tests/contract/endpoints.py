@@ -1,4 +1,4 @@
-"""The endpoints with their replies and errors."""
+"""The endpoints of responses and models, with their replies and errors, and the errors of every endpoint."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ class Refusal:
     Args:
         code: the error's `code`, which may be null.
         condition: a description of the condition for the error.
-        proof: the name of its test.
+        proof: the name of the test of the error.
     """
 
     status: int
@@ -24,10 +24,10 @@ class Endpoint:
     """An endpoint with its reply to a valid request.
 
     Args:
-        name: its method and path.
+        name: the method and the path.
         request: a description of the request.
         reply: a description of the reply.
-        proof: the name of its test.
+        proof: the name of the test of the reply.
     """
 
     name: str
@@ -43,7 +43,7 @@ UNKNOWN_RESPONSE = Refusal(
     "no such response is stored in the key's project; `param` is `response_id`",
     "test_a_foreign_response_gets_the_same_answer_as_an_unknown_response",
 )
-WRONG_PAGE = (
+INVALID_PAGE_QUERY = (
     Refusal(400, "invalid_value", "invalid `limit`, `order` or `after`", "test_an_invalid_query_of_a_list_is_rejected"),
 )
 UNKNOWN_INCLUDE = Refusal(
@@ -53,7 +53,7 @@ UNKNOWN_INCLUDE = Refusal(
     "test_an_unknown_include_value_is_rejected_and_other_values_have_no_effect",
 )
 
-EVERYWHERE = (
+COMMON_REFUSALS = (
     Refusal(
         401, "invalid_api_key", "no key, or an invalid key", "test_every_route_under_v1_rejects_requests_without_a_key"
     ),
@@ -87,7 +87,7 @@ EVERYWHERE = (
         503,
         "store_unavailable",
         "Postgres is unavailable; type `server_error`, with `Retry-After`",
-        "test_every_request_without_postgres_gets_503_with_retry_after",
+        "test_without_postgres_every_request_under_v1_gets_503_with_retry_after",
     ),
 )
 
@@ -256,7 +256,7 @@ ENDPOINTS = (
         "`limit`, `order`, `after`, `include[]`",
         "a list of the items of the context and of the response's own input; a page over 32 MB ends early",
         "test_the_pages_of_a_list_contain_all_items",
-        (UNKNOWN_RESPONSE, UNKNOWN_INCLUDE, *WRONG_PAGE),
+        (UNKNOWN_RESPONSE, UNKNOWN_INCLUDE, *INVALID_PAGE_QUERY),
     ),
     Endpoint(
         "GET /v1/responses",
@@ -264,7 +264,7 @@ ENDPOINTS = (
         "a list of the project's stored responses, newest first",
         "test_a_list_contains_the_documents_newest_first",
         (
-            *WRONG_PAGE,
+            *INVALID_PAGE_QUERY,
             Refusal(
                 400,
                 "invalid_value",

@@ -5,7 +5,8 @@ from typing import Any
 from tests.contract.media import INPUT_FILES, INPUT_IMAGES
 from tests.contract.rows import NOT_ECHOED, AcceptedValue, Parameter, WrongValue, types_except
 
-OVERLONG_CHARACTERS = 10_485_761
+# One character more than the limit of a text.
+OVERLONG_TEXT_LENGTH = 10_485_761
 AUDIO = {"type": "input_audio", "input_audio": {"data": "", "format": "mp3"}}
 TEXT = {"type": "input_text", "text": "hi"}
 CALL = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
@@ -16,12 +17,12 @@ REASONING = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "
 
 
 def two_messages(**changes: Any) -> list[dict[str, Any]]:
-    """Return an input of two messages; the second message has these changes."""
+    """Return an input of two messages, with these changes to the second message."""
     return [{"role": "user", "content": "hi"}, {"role": "user", "content": "hi"} | changes]
 
 
 def message_with_parts(*added: Any) -> list[dict[str, Any]]:
-    """Return an input of one message with a text part and these parts."""
+    """Return an input of one message with a text part, followed by these parts."""
     return [{"role": "user", "content": [TEXT, *added]}]
 
 
@@ -72,7 +73,7 @@ MODEL = Parameter(
     proof=("test_a_response_has_every_key_and_the_right_values_at_every_status",),
 )
 
-MESSAGES = (
+WRONG_MESSAGES = (
     WrongValue("a message without a role", [{"content": "hi"}], "missing_required_parameter", "input[0].role"),
     WrongValue("an empty message", [{}], "missing_required_parameter", "input[0].role"),
     WrongValue("a message with an unknown role", two_messages(role="nobody"), "invalid_value", "input[1].role"),
@@ -85,7 +86,7 @@ MESSAGES = (
     WrongValue("a single part for content", two_messages(content=TEXT), "invalid_type", "input[1].content"),
     WrongValue(
         "content over the limit",
-        two_messages(content="x" * OVERLONG_CHARACTERS),
+        two_messages(content="x" * OVERLONG_TEXT_LENGTH),
         "string_above_max_length",
         "input[1].content",
     ),
@@ -97,7 +98,7 @@ MESSAGES = (
     WrongValue("an id over 256 characters", two_messages(id="i" * 257), "string_above_max_length", "input[1].id"),
     WrongValue("an id with NUL", two_messages(id="a\0"), "invalid_value", "input[1].id"),
 )
-PARTS = (
+WRONG_PARTS = (
     WrongValue("a string for a part", message_with_parts("hi"), "invalid_type", "input[0].content[1]"),
     WrongValue("null for a part", message_with_parts(None), "invalid_type", "input[0].content[1]"),
     WrongValue(
@@ -129,7 +130,7 @@ PARTS = (
     ),
     WrongValue(
         "a part with a text over the limit",
-        message_with_parts(TEXT | {"text": "x" * OVERLONG_CHARACTERS}),
+        message_with_parts(TEXT | {"text": "x" * OVERLONG_TEXT_LENGTH}),
         "string_above_max_length",
         "input[0].content[1].text",
     ),
@@ -148,7 +149,7 @@ PARTS = (
 )
 
 
-def calls_and_outputs() -> tuple[WrongValue, ...]:
+def wrong_calls_and_outputs() -> tuple[WrongValue, ...]:
     """Return wrong tool calls and wrong tool outputs."""
     values: list[WrongValue] = []
     for call, text in ((CALL, "arguments"), (CUSTOM_CALL, "input")):
@@ -160,7 +161,7 @@ def calls_and_outputs() -> tuple[WrongValue, ...]:
             wrong_field(call, "name", "a space", "a b", "invalid_value"),
             wrong_field(call, "name", "129 characters", "n" * 129, "string_above_max_length"),
             wrong_field(call, text, "an object", {}, "invalid_type"),
-            wrong_field(call, text, "a text over the limit", "x" * OVERLONG_CHARACTERS, "string_above_max_length"),
+            wrong_field(call, text, "a text over the limit", "x" * OVERLONG_TEXT_LENGTH, "string_above_max_length"),
             wrong_field(call, "status", "an unknown value", "done", "invalid_value"),
             wrong_field(call, "id", "a boolean", True, "invalid_type"),
         ]
@@ -171,7 +172,7 @@ def calls_and_outputs() -> tuple[WrongValue, ...]:
             wrong_field(output, "output", "an object", {"a": 1}, "invalid_type"),
             wrong_field(output, "output", "a number", 5, "invalid_type"),
             wrong_field(
-                output, "output", "a text over the limit", "x" * OVERLONG_CHARACTERS, "string_above_max_length"
+                output, "output", "a text over the limit", "x" * OVERLONG_TEXT_LENGTH, "string_above_max_length"
             ),
             wrong_field(output, "output", "audio", [TEXT, AUDIO], "invalid_value", "[1].type"),
             wrong_field(
@@ -188,7 +189,7 @@ def calls_and_outputs() -> tuple[WrongValue, ...]:
     return tuple(values)
 
 
-OTHER_ITEMS = (
+WRONG_OTHER_ITEMS = (
     wrong_field(REASONING, "summary", "a string", "so", "invalid_type"),
     wrong_field(REASONING, "summary", "a part of another type", [TEXT], "invalid_value", "[0].type"),
     wrong_field(REASONING, "content", "a part of another type", [TEXT], "invalid_value", "[0].type"),
@@ -237,13 +238,13 @@ INPUT = input_row(
     "",
     "a text of up to 10,485,760 characters, or 1 to 10,000 items",
     "the input of the model; required unless there is a `previous_response_id` or a `prompt`",
-    ("", "x" * (OVERLONG_CHARACTERS - 1), "NUL \0, line\u2028end, 😀, \ufffe, \u202e"),
+    ("", "x" * (OVERLONG_TEXT_LENGTH - 1), "NUL \0, line\u2028end, 😀, \ufffe, \u202e"),
     (
         WrongValue("null", None, "missing_required_parameter"),
         *types_except("a string", "an array"),
         WrongValue("an empty array", [], "array_below_min_length"),
         WrongValue("10,001 items", two_messages() * 5000 + two_messages()[:1], "array_above_max_length"),
-        WrongValue("a text over the limit", "x" * OVERLONG_CHARACTERS, "string_above_max_length"),
+        WrongValue("a text over the limit", "x" * OVERLONG_TEXT_LENGTH, "string_above_max_length"),
         WrongValue("strings as items", ["hi"], "invalid_type", "input[0]"),
         WrongValue("arrays as items", [[]], "invalid_type", "input[0]"),
         WrongValue("nulls as items", [None], "invalid_type", "input[0]"),
@@ -264,7 +265,7 @@ INPUT_MESSAGES = input_row(
         [{"role": "assistant", "content": "a", "phase": "commentary", "status": "incomplete"}],
         [{"role": "user", "content": "a", "id": "i" * 256}],
     ),
-    MESSAGES,
+    WRONG_MESSAGES,
     "test_every_kind_of_item_is_listed_with_an_id_and_a_status",
     "test_a_message_has_the_joined_text_of_its_parts_and_developer_becomes_system",
     "test_ids_from_the_client_are_listed_without_duplicates",
@@ -278,7 +279,7 @@ INPUT_PARTS = input_row(
         [{"role": "assistant", "content": [{"type": "output_text", "text": "a", "annotations": []}]}],
         [{"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}],
     ),
-    PARTS,
+    WRONG_PARTS,
     "test_a_message_has_the_joined_text_of_its_parts_and_developer_becomes_system",
     "test_a_refusal_becomes_the_content_of_an_assistant_message",
 )
@@ -291,21 +292,21 @@ INPUT_CALLS = input_row(
         [CALL, OUTPUT, CUSTOM_CALL, CUSTOM_OUTPUT],
         [CALL, CALL | {"call_id": "c" * 64}, OUTPUT | {"output": [TEXT, TEXT]}, OUTPUT],
     ),
-    calls_and_outputs(),
+    wrong_calls_and_outputs(),
     "test_a_call_and_its_output_become_an_assistant_message_and_a_tool_message",
     "test_the_output_of_a_call_is_accepted_with_its_call_or_in_the_next_request",
 )
 INPUT_OTHER_ITEMS = input_row(
     "other items",
     "`reasoning`, with `encrypted_content` of this project or without it; `item_reference`; items of hosted tools",
-    "a reference is replaced by an item of a stored response of the project; the others are stored and listed, but not "
-    "sent to the model, except `reasoning` to models that support it",
+    "a reference is replaced by an item of a stored response of the project; other items are stored and listed, but "
+    "not sent to the model, except `reasoning` to models that support it",
     (
         [REASONING | {"content": [{"type": "reasoning_text", "text": "r"}]}],
         [{"type": "web_search_call", "id": "ws_1", "action": {"type": "search", "query": None}}],
         [{"type": "mcp_list_tools", "server_label": "a", "tools": [{"x": [1, {}]}], "error": None}],
     ),
-    OTHER_ITEMS,
+    WRONG_OTHER_ITEMS,
     "test_an_item_of_any_stored_response_can_be_referenced",
     "test_a_foreign_item_gets_the_same_answer_as_an_unknown_item",
     "test_an_item_of_a_hosted_tool_is_listed_unchanged",

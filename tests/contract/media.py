@@ -45,7 +45,7 @@ PRIVATE_URLS = (
     "http://[fd00:ec2::254]/latest/meta-data/",
     "http://[ff02::1]/a.png",
 )
-# URLs that are invalid for other reasons, each with a description.
+# URLs that are invalid for other reasons: a description and the URL.
 INVALID_URLS = (
     ("another scheme", "file:///etc/passwd"),
     ("ftp", "ftp://example.com/a.png"),

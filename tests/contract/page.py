@@ -1,10 +1,10 @@
-"""Generates docs/contract.md from the tables of the contract tests: `python -m tests.contract.page`."""
+"""Generates docs/contract.md from the tables in tests/contract: `python -m tests.contract.page`."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tests.contract import ENDPOINTS, PARAMETERS, Parameter
-from tests.contract.endpoints import EVERYWHERE, Refusal
+from tests.contract.endpoints import COMMON_REFUSALS, Refusal
 from tests.contract.reply_headers import RESPONSE_HEADERS
 from tests.contract.request_options import REQUEST_OPTIONS
 from tests.contract.rows import SAMPLES
@@ -39,18 +39,18 @@ def escape_cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def row(*cells: str) -> str:
+def table_row(*cells: str) -> str:
     return f"| {' | '.join(map(escape_cell, cells))} |"
 
 
-def table(*headers: str, rows: Iterable[str]) -> Iterator[str]:
-    """Yield the lines of a table."""
-    yield row(*headers)
+def table_lines(*headers: str, rows: Iterable[str]) -> Iterator[str]:
+    """Yield the lines of a Markdown table."""
+    yield table_row(*headers)
     yield f"|{'|'.join('---' for _ in headers)}|"
     yield from rows
 
 
-def code_list(*names: str) -> str:
+def format_names(*names: str) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
@@ -84,13 +84,13 @@ def describe_wrong_values(parameter: Parameter) -> str:
 def page() -> str:
     """Return the content of docs/contract.md."""
     lines = [INTRODUCTION, "## Endpoints", ""]
-    lines += table(
+    lines += table_lines(
         "endpoint",
         "request",
         "reply",
         "errors",
         rows=(
-            row(
+            table_row(
                 f"`{endpoint.name}`",
                 endpoint.request or "nothing",
                 f"{endpoint.reply} [`{endpoint.proof}`]",
@@ -101,47 +101,49 @@ def page() -> str:
     )
     lines += [
         "",
-        f"Errors of every endpoint: {'; '.join(map(describe_refusal, EVERYWHERE))}.",
+        f"Errors of every endpoint: {'; '.join(map(describe_refusal, COMMON_REFUSALS))}.",
         "",
         "## Headers and query parameters",
         "",
     ]
-    lines += table(
+    lines += table_lines(
         "name",
         "location",
         "accepted values",
         "effect",
         "test",
         rows=(
-            row(f"`{option.name}`", option.location, option.values or "-", option.effect, code_list(option.proof))
+            table_row(
+                f"`{option.name}`", option.location, option.values or "-", option.effect, format_names(option.proof)
+            )
             for option in REQUEST_OPTIONS
         ),
     )
     lines += ["", "## Headers of replies to create requests", ""]
-    lines += table(
+    lines += table_lines(
         "name",
         "replies with the header",
         "value",
         "test",
         rows=(
-            row(f"`{header.name}`", header.occurrence, header.value, code_list(header.proof))
+            table_row(f"`{header.name}`", header.occurrence, header.value, format_names(header.proof))
             for header in RESPONSE_HEADERS
         ),
     )
     lines.append(PARAMETERS_INTRODUCTION)
-    lines += table(
+    lines += table_lines(
         "parameter",
         "accepted values",
         "effect",
         "refused values",
         "tests of the effect",
         rows=(
-            row(
+            table_row(
                 parameter_label(parameter),
                 parameter.values,
                 parameter.effect,
                 describe_wrong_values(parameter),
-                code_list(*parameter.proof),
+                format_names(*parameter.proof),
             )
             for parameter in PARAMETERS
         ),
@@ -151,7 +153,7 @@ def page() -> str:
 
 def proof_names() -> set[str]:
     """Return the names of all tests on the page."""
-    refusals = [*EVERYWHERE, *(refusal for endpoint in ENDPOINTS for refusal in endpoint.refusals)]
+    refusals = [*COMMON_REFUSALS, *(refusal for endpoint in ENDPOINTS for refusal in endpoint.refusals)]
     entries = (*ENDPOINTS, *refusals, *REQUEST_OPTIONS, *RESPONSE_HEADERS)
     effects = (proof for parameter in PARAMETERS for proof in parameter.proof)
     return {ACCEPTED_VALUES_TEST, WRONG_VALUES_TEST, *(entry.proof for entry in entries), *effects}

@@ -1,6 +1,6 @@
 """The endpoints of projects and their keys."""
 
-from tests.contract.endpoints import WRONG_PAGE, Endpoint, Refusal
+from tests.contract.endpoints import INVALID_PAGE_QUERY, Endpoint, Refusal
 
 ISOLATION_TEST = "test_foreign_projects_and_keys_get_the_same_answers_as_unknown_ones"
 UNKNOWN_PROJECT = Refusal(
@@ -50,7 +50,7 @@ ENDPOINTS = (
         "`limit`, `order`, `after`",
         "a list of the projects that the key may use, newest first",
         "test_an_admin_lists_only_the_projects_that_its_key_can_use",
-        WRONG_PAGE,
+        INVALID_PAGE_QUERY,
     ),
     Endpoint(
         "GET /v1/projects/{id}",
@@ -71,7 +71,7 @@ ENDPOINTS = (
         "`limit`, `order`, `after`",
         "a list of the project's own keys that are not revoked, newest first",
         "test_a_new_key_is_returned_once_and_then_listed_without_its_secret",
-        (UNKNOWN_PROJECT, *WRONG_PAGE),
+        (UNKNOWN_PROJECT, *INVALID_PAGE_QUERY),
     ),
     Endpoint(
         "GET /v1/projects/{id}/api_keys/{id}",

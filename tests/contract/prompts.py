@@ -1,6 +1,6 @@
 """`prompt` of a create, and the endpoints of stored prompts."""
 
-from tests.contract.endpoints import WRONG_PAGE, Endpoint, Refusal
+from tests.contract.endpoints import INVALID_PAGE_QUERY, Endpoint, Refusal
 from tests.contract.rows import NOT_ECHOED, AcceptedValue, Parameter, WrongValue, types_except
 
 UNKNOWN_ID = {"id": "pmpt_" + "0" * 48}
@@ -91,7 +91,7 @@ ENDPOINTS = (
         "`limit`, `order`, `after`",
         "a list of the project's prompts, newest first",
         "test_the_pages_of_a_list_contain_all_prompts",
-        WRONG_PAGE,
+        INVALID_PAGE_QUERY,
     ),
     Endpoint(
         "GET /v1/prompts/{id}",

@@ -9,8 +9,8 @@ class ResponseHeader:
 
     Args:
         occurrence: a description of the replies that have the header.
-        value: a description of its value.
-        proof: the name of its test.
+        value: a description of the value.
+        proof: the name of the test of the header.
     """
 
     name: str
@@ -23,19 +23,19 @@ _LIMIT_TEST = "test_a_default_request_over_the_limit_is_rejected_and_stores_noth
 RESPONSE_HEADERS = (
     ResponseHeader(
         "x-ratelimit-limit-requests, x-ratelimit-limit-tokens",
-        "to create requests of a project with limits",
+        "to create requests of a project with limits, including errors and streams",
         "the limit per minute, which is also the burst after a minute without use",
         _LIMIT_TEST,
     ),
     ResponseHeader(
         "x-ratelimit-remaining-requests, x-ratelimit-remaining-tokens",
-        "the same, including errors and streams",
+        "to create requests of a project with limits, including errors and streams",
         "the credits that remain after this request",
         _LIMIT_TEST,
     ),
     ResponseHeader(
         "x-ratelimit-reset-requests, x-ratelimit-reset-tokens",
-        "the same",
+        "to create requests of a project with limits, including errors and streams",
         "the time until the bucket is full again, such as `20s`",
         _LIMIT_TEST,
     ),

@@ -1,4 +1,4 @@
-"""The headers and query parameters of requests."""
+"""The headers and query parameters of requests, and two headers of replies."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ class RequestOption:
     """A header or a query parameter.
 
     Args:
-        location: whether it is a header or in the query, and the requests or replies that may have it.
+        location: `header` or `query`, and a description of the requests or replies that may have the option.
         values: a description of the accepted values.
-        proof: the name of its test.
+        proof: the name of the test of the effect.
     """
 
     name: str

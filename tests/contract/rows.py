@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# An `echo`: the parameter does not appear in the response.
+# As `AcceptedValue.echo`: the parameter does not appear in the response.
 NOT_ECHOED = object()
-# An `echo`: the response contains the value that was sent.
+# As `AcceptedValue.echo`: the response contains the value of the request.
 ECHOED_UNCHANGED = object()
 
 
@@ -79,7 +79,7 @@ def types_except(*types: str, param: str | None = None) -> tuple[WrongValue, ...
 
 
 def unsupported_values(*values: tuple[str, Any]) -> tuple[WrongValue, ...]:
-    """Return these values and one of every JSON type as wrong values of a parameter that is not supported.
+    """Return these values, and a value of every JSON type, as wrong values of a parameter that is not supported.
 
     Args:
         values: descriptions and values.

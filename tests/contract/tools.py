@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from tests.contract.objects import nested_object
 from tests.contract.rows import AcceptedValue, Parameter, WrongValue, types_except
-from tests.contract.shapes import nested_object
 
 FUNCTION = {"type": "function", "name": "f"}
 CUSTOM = {"type": "custom", "name": "c"}
@@ -22,12 +22,12 @@ TOOL_FIELDS = {"tools": [FUNCTION, CUSTOM, PREVIEW, MCP]}
 
 
 def echoed_function(**tool: Any) -> dict[str, Any]:
-    """Return a function as in the response, with every key."""
+    """Return a function with every field, as a response contains it."""
     return {"type": "function", "name": "f", "description": None, "parameters": None, "strict": True} | tool
 
 
 def tools_with(**changes: Any) -> list[dict[str, Any]]:
-    """Return a list of two tools; the second is a function with these changes. None removes a field."""
+    """Return a list of a hosted tool and a function with these changes; None removes a field."""
     return [SEARCH, {key: value for key, value in (FUNCTION | changes).items() if value is not None}]
 
 
@@ -77,7 +77,8 @@ TOOLS = Parameter(
         WrongValue(
             "the nested form of Chat Completions",
             [{"type": "function", "function": FUNCTION}],
-            *("missing_required_parameter", "tools[0].name"),
+            "missing_required_parameter",
+            "tools[0].name",
         ),
         WrongValue("a function without a name", tools_with(name=None), "missing_required_parameter", "tools[1].name"),
         WrongValue("a number for name", tools_with(name=5), "invalid_type", "tools[1].name"),
@@ -153,7 +154,8 @@ TOOL_CHOICE = Parameter(
         wrong_choice(
             "the nested form of Chat Completions",
             {"type": "function", "function": {"name": "f"}},
-            *("missing_required_parameter", ".name"),
+            "missing_required_parameter",
+            ".name",
         ),
         wrong_choice("a number for name", {"type": "custom", "name": 5}, "invalid_type", ".name"),
         wrong_choice("an unknown function", {"type": "function", "name": "g"}),
@@ -168,7 +170,8 @@ TOOL_CHOICE = Parameter(
         wrong_choice(
             "an allowed tool without a type",
             allowed_tools(FUNCTION, {"name": "f"}),
-            *("missing_required_parameter", ".tools[1].type"),
+            "missing_required_parameter",
+            ".tools[1].type",
         ),
         wrong_choice(
             "an allowed tool with an array for type",

@@ -47,14 +47,14 @@ def test_every_domain_error_has_a_status_and_the_error_format(
     status, error_type = STATUS[mapped_classes[0]] if mapped_classes else (500, "server_error")
 
     def raise_error() -> None:
-        error = error_class("It says host=10.0.0.1.")
-        error.param, error.code = "place", "some_code"
+        error = error_class("The host is 10.0.0.1.")
+        error.param, error.code = "some_param", "some_code"
         raise error
 
     extensible_api.app.add_url_rule("/error", view_func=raise_error)
     answer = extensible_api.client.get("/error")
 
-    message = check_error(answer, status, "some_code", "place", error_type)
+    message = check_error(answer, status, "some_code", "some_param", error_type)
     # Details of a server error appear only in the log, except that a busy or stopping server states its reason.
     assert ("10.0.0.1" in message) == (status < 500 or error_class in {errors.ServerBusy, errors.ServerStopping})
     assert ("Retry-After" in answer.headers) == (status in {429, 503})
@@ -62,7 +62,7 @@ def test_every_domain_error_has_a_status_and_the_error_format(
 
 @pytest.fixture
 def extensible_api(api: Api) -> Api:
-    """An application for one test, to which the test may add routes."""
+    """A client of an application for one test, to which the test may add routes."""
     return Api(api.core)
 
 
@@ -161,7 +161,7 @@ def test_an_invalid_query_is_rejected_and_an_unknown_parameter_is_ignored(api: A
         assert api.send_request("GET", path, query_string=query).status_code == 200
 
 
-def test_every_request_without_postgres_gets_503_with_retry_after(settings: Settings) -> None:
+def test_without_postgres_every_request_under_v1_gets_503_with_retry_after(settings: Settings) -> None:
     unreachable_url = SecretStr(f"postgresql://somebody:hidden@127.0.0.1:{ports.free_port()}/nothing")
     with (
         open_core(settings.model_copy(update={"database_url": unreachable_url}), connections=4) as core,

@@ -10,7 +10,7 @@ from core import errors
 from core.bootstrap import open_core
 from core.config import catalog
 from core.settings import Settings
-from tests.contract.shapes import with_schema
+from tests.contract.objects import with_schema
 from tests.harness.engine import register_worker
 from tests.http.http_api import Api, check_error
 
@@ -26,6 +26,7 @@ supports = ["tools", "json_schema", "logprobs", "images", "reasoning"]
 base_url = "http://127.0.0.1:9/v1"
 """
 IMAGE = {"type": "input_image", "image_url": "https://example.com/a.png"}
+# Changes to a request that use a feature, and the parameter that is named if the model lacks the feature.
 FEATURES: dict[str, tuple[dict[str, Any], str]] = {
     "functions": ({"tools": [FUNCTION]}, "tools"),
     "custom tools": ({"tools": [{"type": "custom", "name": "c"}]}, "tools"),
@@ -50,6 +51,7 @@ REQUESTS_WITHOUT_FEATURES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def api(settings: Settings, tmp_path: Path) -> Iterator[Api]:
+    """An application with a model without capabilities, a model with all, and a model with unknown capabilities."""
     path = tmp_path / "able.toml"
     path.write_text(CONFIGURATION)
     changes = {"config": path, "secret_key": Settings(secret_key="k" * 32).secret_key}

@@ -1,4 +1,4 @@
-"""The valid and invalid values of every parameter, from the tables in tests/contract, and the errors."""
+"""The valid and invalid values of every parameter, from the tables in tests/contract, and the messages of rejections."""
 
 import json
 from typing import Any
@@ -11,8 +11,8 @@ from tests import contract
 from tests.contract import ECHOED_UNCHANGED, NOT_ECHOED, AcceptedValue, WrongValue
 from tests.http.http_api import DOCUMENT_KEYS, VALID_REQUEST, Api, check_document, check_error
 
-INVALID_CASES = {case: (name, invalid_case) for case, name, invalid_case in contract.wrong()}
-VALID_CASES = {case: (name, valid_case) for case, name, valid_case in contract.good()}
+INVALID_CASES = {case_id: (name, invalid_case) for case_id, name, invalid_case in contract.wrong_values()}
+VALID_CASES = {case_id: (name, valid_case) for case_id, name, valid_case in contract.accepted_values()}
 
 
 @pytest.mark.parametrize(("name", "invalid_case"), INVALID_CASES.values(), ids=INVALID_CASES)
@@ -47,8 +47,10 @@ def test_every_valid_value_is_accepted_and_returned(api: Api, name: str, valid_c
     response = check_document(answer, "queued", open_responses=has_open_responses_types(answer.get_json()))
     if valid_case.echo is NOT_ECHOED:
         assert name not in response
+    elif valid_case.echo is ECHOED_UNCHANGED:
+        assert response[name] == valid_case.value
     else:
-        assert response[name] == (valid_case.value if valid_case.echo is ECHOED_UNCHANGED else valid_case.echo)
+        assert response[name] == valid_case.echo
     assert api.get_response(response["id"]).get_json() == response
 
 

@@ -1,4 +1,4 @@
-"""Parameters that are objects or lists: metadata, text, reasoning, include, and options of background and streams."""
+"""Parameters that are objects or lists: metadata, text, reasoning, include, and the options of other parameters."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def with_format(value: Any) -> dict[str, Any]:
 
 
 def with_schema(**changes: Any) -> dict[str, Any]:
-    """Return a value of the parameter `text` with a JSON schema and these changes; None removes a field."""
+    """Return a value of the parameter `text` with the format `SCHEMA` and these changes; None removes a field."""
     return with_format({key: value for key, value in (SCHEMA | changes).items() if value is not None})
 
 
@@ -132,9 +132,8 @@ REASONING = Parameter(
     "reasoning",
     "`{effort, summary, generate_summary}`: effort "
     + ", ".join(f"`{effort}`" for effort in EFFORTS)
-    + "; summary, or by its "
-    "older name `generate_summary`: `auto`, `concise`, `detailed`",
-    "the effort is sent as `reasoning_effort`; both are echoed",
+    + "; summary, or by its older name `generate_summary`: `auto`, `concise`, `detailed`",
+    "the effort is sent as `reasoning_effort`; effort and summary are echoed",
     accepted_values=(
         AcceptedValue(None, {"effort": None, "summary": None}),
         AcceptedValue({}, {"effort": None, "summary": None}),
@@ -170,12 +169,12 @@ INCLUDE = Parameter(
     "up to 20 of " + ", ".join(f"`{name}`" for name in INCLUDES),
     "`message.output_text.logprobs`: the text contains the log probabilities of its tokens; "
     "`reasoning.encrypted_content`: reasoning items contain `encrypted_content`, which returns the reasoning to the "
-    "model in a later request; the others have no effect, because no such output is created",
+    "model in a later request; the other values have no effect, because no such output is created",
     accepted_values=(
         AcceptedValue(None, NOT_ECHOED),
         AcceptedValue([], NOT_ECHOED),
         AcceptedValue(list(INCLUDES), NOT_ECHOED),
-        AcceptedValue([INCLUDES[4]] * 20, NOT_ECHOED),
+        AcceptedValue(["message.output_text.logprobs"] * 20, NOT_ECHOED),
     ),
     wrong_values=(
         *types_except("an array"),
@@ -239,19 +238,6 @@ BACKGROUND_OPTIONS = Parameter(
     ),
     proof=("test_a_completion_window_sets_the_tier_flex_and_the_deadline",),
 )
-STREAM = Parameter(
-    "stream",
-    "true or false",
-    "the reply is the stream of the response's events; a client that disconnects cancels a foreground response, but "
-    "not a background response",
-    accepted_values=(AcceptedValue(False, NOT_ECHOED), AcceptedValue(None, NOT_ECHOED)),
-    wrong_values=types_except("a boolean"),
-    proof=(
-        "test_a_create_with_stream_receives_its_events_as_they_are_written",
-        "test_a_background_response_completes_after_its_reader_disconnects",
-        "test_a_foreground_response_is_cancelled_after_its_reader_disconnects",
-    ),
-)
 STREAM_OPTIONS = Parameter(
     "stream_options",
     "`include_obfuscation`, with `stream`",
@@ -270,5 +256,25 @@ STREAM_OPTIONS = Parameter(
     ),
     proof=("test_stream_options_are_accepted_and_add_no_obfuscation",),
 )
+CACHE_OPTIONS = Parameter(
+    "prompt_cache_options",
+    "`{mode, ttl, comparison_response_id, prewarm}`: mode `implicit`, `explicit`; ttl `30m`, `12h`; prewarm false",
+    "echoed; caching is left to the model server",
+    accepted_values=(
+        AcceptedValue(None, NOT_ECHOED),
+        AcceptedValue({}, {"mode": "implicit", "ttl": "30m"}),
+        AcceptedValue({"mode": "explicit", "prewarm": False}, {"mode": "explicit", "ttl": "30m"}),
+        AcceptedValue({"mode": "explicit", "ttl": "12h", "comparison_response_id": "resp_1"}),
+    ),
+    wrong_values=(
+        *types_except("an object"),
+        WrongValue("an unknown mode", {"mode": "off"}, "invalid_value", "prompt_cache_options.mode"),
+        WrongValue("a number for ttl", {"ttl": 30}, "invalid_type", "prompt_cache_options.ttl"),
+        WrongValue("an unknown ttl", {"ttl": "1h"}, "invalid_value", "prompt_cache_options.ttl"),
+        WrongValue("a number for prewarm", {"prewarm": 0}, "invalid_type", "prompt_cache_options.prewarm"),
+        WrongValue("true for prewarm", {"prewarm": True}, "unsupported_parameter", "prompt_cache_options.prewarm"),
+    ),
+    proof=("test_every_valid_value_is_accepted_and_returned",),
+)
 
-PARAMETERS = (METADATA, TEXT, REASONING, INCLUDE, BACKGROUND_OPTIONS, STREAM, STREAM_OPTIONS)
+PARAMETERS = (METADATA, TEXT, REASONING, INCLUDE, BACKGROUND_OPTIONS, STREAM_OPTIONS, CACHE_OPTIONS)

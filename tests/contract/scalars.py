@@ -1,11 +1,12 @@
-"""Parameters with a single value: flags, numbers, names and texts."""
+"""Parameters with a scalar value: booleans, numbers, names and texts."""
 
 from tests.contract.rows import NOT_ECHOED, AcceptedValue, Parameter, WrongValue, types_except
 
-OVERLONG_CHARACTERS = 10_485_761
+# One character more than the limit of a text.
+OVERLONG_TEXT_LENGTH = 10_485_761
 
 
-def number(name: str, minimum: float, maximum: float, effect: str, proof: str) -> Parameter:
+def number_parameter(name: str, minimum: float, maximum: float, effect: str, proof: str) -> Parameter:
     """Return a parameter that is a number from `minimum` to `maximum`."""
     return Parameter(
         name,
@@ -24,7 +25,7 @@ def number(name: str, minimum: float, maximum: float, effect: str, proof: str) -
     )
 
 
-def integer(name: str, minimum: int, effect: str, proof: str) -> Parameter:
+def integer_parameter(name: str, minimum: int, effect: str, proof: str) -> Parameter:
     """Return a parameter that is an integer of at least `minimum`."""
     return Parameter(
         name,
@@ -45,7 +46,7 @@ def integer(name: str, minimum: int, effect: str, proof: str) -> Parameter:
     )
 
 
-def flag(
+def boolean_parameter(
     name: str,
     effect: str,
     *proof: str,
@@ -63,7 +64,7 @@ def flag(
     return Parameter(name, "true or false", effect, accepted_values, wrong_values, proof)
 
 
-def text(name: str, max_length: int, effect: str, *proof: str) -> Parameter:
+def text_parameter(name: str, max_length: int, effect: str, *proof: str) -> Parameter:
     """Return a parameter that is a text of at most `max_length` characters."""
     return Parameter(
         name,
@@ -82,19 +83,32 @@ def text(name: str, max_length: int, effect: str, *proof: str) -> Parameter:
     )
 
 
-BACKGROUND = flag(
+BACKGROUND = boolean_parameter(
     "background",
     "true: the reply is immediate, with status `queued`; false (default): the reply is the ended response",
     "test_a_new_response_is_queued_and_contains_the_defaults",
     "test_a_foreground_request_waits_and_returns_the_ended_response",
 )
-STORE = flag(
+STORE = boolean_parameter(
     "store",
     "false: the response is deleted after the reply; it cannot be retrieved, listed, chained or referenced. "
     "Default: true",
     "test_an_unstored_response_is_returned_once_and_cannot_be_retrieved",
     accepted_values=(AcceptedValue(None, True),),
     wrong_values=(WrongValue("false with `background`", False, "unsupported_parameter", "background"),),
+)
+STREAM = Parameter(
+    "stream",
+    "true or false",
+    "the reply is the stream of the response's events; a client that disconnects cancels a foreground response, but "
+    "not a background response",
+    accepted_values=(AcceptedValue(False, NOT_ECHOED), AcceptedValue(None, NOT_ECHOED)),
+    wrong_values=types_except("a boolean"),
+    proof=(
+        "test_a_create_with_stream_receives_its_events_as_they_are_written",
+        "test_a_background_response_completes_after_its_reader_disconnects",
+        "test_a_foreground_response_is_cancelled_after_its_reader_disconnects",
+    ),
 )
 
 TOP_LOGPROBS = Parameter(
@@ -123,19 +137,25 @@ TRUNCATION = Parameter(
         "test_a_context_that_cannot_fit_fails_with_context_length_exceeded",
     ),
 )
-MAX_OUTPUT_TOKENS = integer(
+MAX_OUTPUT_TOKENS = integer_parameter(
     "max_output_tokens",
     16,
     "sent as `max_tokens`; a response that reaches it is `incomplete`",
     "test_numbers_are_sent_in_the_fields_of_chat_completions",
 )
-MAX_TOOL_CALLS = integer(
+MAX_TOOL_CALLS = integer_parameter(
     "max_tool_calls", 0, "echoed; no built-in tools are run", "test_every_valid_value_is_accepted_and_returned"
 )
-TEMPERATURE = number("temperature", 0, 2, "sent; default 1", "test_numbers_are_sent_in_the_fields_of_chat_completions")
-TOP_P = number("top_p", 0, 1, "sent; default 1", "test_numbers_are_sent_in_the_fields_of_chat_completions")
-PRESENCE_PENALTY = number("presence_penalty", -2, 2, "sent; default 0", "test_a_penalty_is_sent_unless_it_is_zero")
-FREQUENCY_PENALTY = number("frequency_penalty", -2, 2, "sent; default 0", "test_a_penalty_is_sent_unless_it_is_zero")
+TEMPERATURE = number_parameter(
+    "temperature", 0, 2, "sent; default 1", "test_numbers_are_sent_in_the_fields_of_chat_completions"
+)
+TOP_P = number_parameter("top_p", 0, 1, "sent; default 1", "test_numbers_are_sent_in_the_fields_of_chat_completions")
+PRESENCE_PENALTY = number_parameter(
+    "presence_penalty", -2, 2, "sent; default 0", "test_a_penalty_is_sent_unless_it_is_zero"
+)
+FREQUENCY_PENALTY = number_parameter(
+    "frequency_penalty", -2, 2, "sent; default 0", "test_a_penalty_is_sent_unless_it_is_zero"
+)
 PARALLEL_TOOL_CALLS = Parameter(
     "parallel_tool_calls",
     "true or false",
@@ -144,16 +164,16 @@ PARALLEL_TOOL_CALLS = Parameter(
     wrong_values=(*types_except("a boolean"), WrongValue("1", 1, "invalid_type")),
     proof=("test_function_tools_and_custom_tools_are_offered_but_hosted_tools_are_not",),
 )
-INSTRUCTIONS = text(
+INSTRUCTIONS = text_parameter(
     "instructions",
-    OVERLONG_CHARACTERS - 1,
+    OVERLONG_TEXT_LENGTH - 1,
     "sent as the first message, with role `system`; not inherited in a chain",
     "test_instructions_become_the_first_system_message",
     "test_instructions_are_not_inherited",
 )
-SAFETY_IDENTIFIER = text("safety_identifier", 128, "sent and echoed", "test_identifiers_are_passed_on")
-CACHE_KEY = text("prompt_cache_key", 64, "sent and echoed", "test_identifiers_are_passed_on")
-USER = text("user", 512, "sent and echoed", "test_identifiers_are_passed_on")
+SAFETY_IDENTIFIER = text_parameter("safety_identifier", 128, "sent and echoed", "test_identifiers_are_passed_on")
+CACHE_KEY = text_parameter("prompt_cache_key", 64, "sent and echoed", "test_identifiers_are_passed_on")
+USER = text_parameter("user", 512, "sent and echoed", "test_identifiers_are_passed_on")
 PREVIOUS_RESPONSE = Parameter(
     "previous_response_id",
     "the ID of an ended, stored response of the project",
@@ -212,32 +232,13 @@ CACHE_RETENTION = Parameter(
     wrong_values=(*types_except("a string"), WrongValue("an unknown value", "48h", "invalid_value")),
     proof=("test_every_valid_value_is_accepted_and_returned",),
 )
-CACHE_OPTIONS = Parameter(
-    "prompt_cache_options",
-    "`{mode, ttl, comparison_response_id, prewarm}`: mode `implicit`, `explicit`; ttl `30m`, `12h`; prewarm false",
-    "echoed; caching is left to the model server",
-    accepted_values=(
-        AcceptedValue(None, NOT_ECHOED),
-        AcceptedValue({}, {"mode": "implicit", "ttl": "30m"}),
-        AcceptedValue({"mode": "explicit", "prewarm": False}, {"mode": "explicit", "ttl": "30m"}),
-        AcceptedValue({"mode": "explicit", "ttl": "12h", "comparison_response_id": "resp_1"}),
-    ),
-    wrong_values=(
-        *types_except("an object"),
-        WrongValue("an unknown mode", {"mode": "off"}, "invalid_value", "prompt_cache_options.mode"),
-        WrongValue("a number for ttl", {"ttl": 30}, "invalid_type", "prompt_cache_options.ttl"),
-        WrongValue("an unknown ttl", {"ttl": "1h"}, "invalid_value", "prompt_cache_options.ttl"),
-        WrongValue("a number for prewarm", {"prewarm": 0}, "invalid_type", "prompt_cache_options.prewarm"),
-        WrongValue("true for prewarm", {"prewarm": True}, "unsupported_parameter", "prompt_cache_options.prewarm"),
-    ),
-    proof=("test_every_valid_value_is_accepted_and_returned",),
-)
 
 PARAMETERS = (
     INSTRUCTIONS,
     PREVIOUS_RESPONSE,
     BACKGROUND,
     STORE,
+    STREAM,
     MAX_OUTPUT_TOKENS,
     MAX_TOOL_CALLS,
     TEMPERATURE,
@@ -251,6 +252,5 @@ PARAMETERS = (
     SAFETY_IDENTIFIER,
     CACHE_KEY,
     CACHE_RETENTION,
-    CACHE_OPTIONS,
     USER,
 )
