@@ -13,7 +13,7 @@ from tests.http.http_api import Api, write_configuration
 
 @pytest.fixture(scope="module")
 def api(postgres_url: str, template: str, _valkey: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    """The application on a database that the tests of a module share."""
+    """A client of the application, on a database that the tests of a module share."""
     folder = tmp_path_factory.mktemp("api")
     settings = Settings(
         home=folder,
@@ -30,12 +30,12 @@ def api(postgres_url: str, template: str, _valkey: str, tmp_path_factory: pytest
 
 @pytest.fixture(scope="module")
 def worker_api(api: Api) -> Api:
-    """The application with a worker that has capacity for all responses of the module's tests."""
+    """The same client, after the registration of a worker with capacity for all responses of the module's tests."""
     register_worker(api.core, slots=100_000)
     return api
 
 
 @pytest.fixture
 def other_key(api: Api) -> str:
-    """A key of another project."""
+    """An API key of the project `other`."""
     return api.core.keys.create(project="other")

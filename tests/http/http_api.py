@@ -56,13 +56,18 @@ class Api:
         self._database_url = core.settings.database_url.get_secret_value()
 
     def send_request(self, method: str, path: str, *, key: str | None = None, **request: Any) -> TestResponse:
-        """Send one request, by default with the key of the project `default`."""
+        """Send one request, by default with the key of the project `default`.
+
+        Args:
+            request: arguments of `werkzeug.test.Client.open`.
+        """
         headers = {"Authorization": f"Bearer {key or self.key}"} | request.pop("headers", {})
         return self.client.open(path, method=method, headers=headers, **request)
 
     def post_body(self, body: bytes, **request: Any) -> TestResponse:
         """POST the unchanged bytes to `/v1/responses`."""
-        return self.send_request("POST", "/v1/responses", data=body, **{"content_type": "application/json", **request})
+        request.setdefault("content_type", "application/json")
+        return self.send_request("POST", "/v1/responses", data=body, **request)
 
     def post_response(
         self, *, key: str | None = None, headers: dict[str, str] | None = None, **changes: Any
@@ -125,7 +130,7 @@ class Api:
         return self.send_request("POST", f"/v1/responses/{response_id}/cancel", **request)
 
     def count_rows(self) -> tuple[Any, ...]:
-        """Count the rows in each table to which requests write."""
+        """Count the rows of the tables in which requests store responses, prompts, projects and keys."""
         counts = ", ".join(
             f"(select count(*) from {table})"
             for table in (
@@ -142,6 +147,10 @@ class Api:
         )
         return self.sql(f"select {counts}")[0]
 
+    def count_responses(self) -> int:
+        ((count,),) = self.sql("select count(*) from responses")
+        return int(count)
+
     def sql(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Run a statement in Postgres; return its rows."""
         with psycopg.connect(self._database_url, autocommit=True) as connection:
@@ -156,7 +165,7 @@ def check_error(
     param: str | None = None,
     error_type: str = "invalid_request_error",
 ) -> str:
-    """Assert that an answer is the given error, in the API's format and without internal words; return its message."""
+    """Assert that an answer is this error, in the API's format and without internal words; return its message."""
     assert answer.status_code == status, answer.text
     assert answer.mimetype == "application/json"
     assert answer.headers["x-request-id"].startswith("req_")

@@ -8,12 +8,11 @@ from werkzeug.test import TestResponse
 from tests.http.http_api import Api
 
 TEMPLATE = {"instructions": "You are {{role}}.", "variables": {"role": {}}}
-
-
 _numbers = count()
 
 
 def post_prompt(api: Api, body: Any, path: str = "", *, key: str | None = None) -> TestResponse:
+    """POST to `/v1/prompts`, or to a path below it that begins with a slash."""
     return api.send_request("POST", f"/v1/prompts{path}", json=body, key=key)
 
 
@@ -26,6 +25,7 @@ def create_prompt(api: Api, template: dict[str, Any] | None = None, **changes: A
 
 
 def get_prompt(api: Api, path: str, *, key: str | None = None, **query: Any) -> TestResponse:
+    """GET a path below `/v1/prompts`; an empty path lists the prompts."""
     return api.send_request("GET", f"/v1/prompts{path}", key=key, query_string=query)
 
 

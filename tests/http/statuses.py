@@ -1,4 +1,4 @@
-"""A function that moves a response to a given status."""
+"""The statuses of responses, and a function that moves a response to a status."""
 
 from core.runs.ends import Outcome, failed_outcome
 from core.wire import response

@@ -10,13 +10,14 @@ from openresponses_types.types import ResponseResource
 
 from app import openapi
 from app.openapi import docs_page
+from core import VERSION
 from core.wire.request import UNSUPPORTED_PARAMETERS, CreateResponse
 from tests.http.http_api import Api
 
 
 @pytest.fixture(scope="module")
 def document(api: Api) -> dict[str, Any]:
-    """The document as returned without a key."""
+    """The OpenAPI document, as the API returns it without a key."""
     answer = api.client.get("/openapi.json")
     assert answer.status_code == 200
     assert answer.mimetype == "application/json"
@@ -41,6 +42,7 @@ def test_the_document_requires_a_key_for_the_same_routes_as_the_server(api: Api,
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             answer = api.client.open(path, method=method.upper())
+            # An operation without `security` requires a key, because the document as a whole does.
             assert (answer.status_code == 401) == ("security" not in operation), path
 
 
@@ -65,16 +67,16 @@ def test_the_document_describes_supported_and_unsupported_parameters(
     assert "required" not in schema
     assert "`prompt`" in schema["properties"]["model"]["description"]
     unsupported_names = {
-        name for name, part in schema["properties"].items() if "Not supported" in part.get("description", "")
+        name for name, value in schema["properties"].items() if "Not supported" in value.get("description", "")
     }
     assert unsupported_names == UNSUPPORTED_PARAMETERS
 
 
 def test_the_documented_response_requires_all_fields_of_open_responses(document: dict[str, Any]) -> None:
     schema = document["components"]["schemas"]["Response"]
-    required_names = {name for name, part in ResponseResource.model_fields.items() if part.is_required()}
+    required_names = {name for name, field in ResponseResource.model_fields.items() if field.is_required()}
 
-    assert required_names - set(schema["required"]) == set()
+    assert required_names <= set(schema["required"])
     assert schema["properties"].keys() - set(schema["required"]) == {"prompt_cache_options", "prompt"}
 
 
@@ -95,9 +97,8 @@ def test_the_document_marks_the_operations_that_stream_events(document: dict[str
         for method, operation in methods.items()
         if "text/event-stream" in operation["responses"]["200"].get("content", {})
     }
-    schemas_by_name = {
-        part["name"]: part["schema"] for part in document["paths"]["/v1/responses/{response_id}"]["get"]["parameters"]
-    }
+    parameters = document["paths"]["/v1/responses/{response_id}"]["get"]["parameters"]
+    schemas_by_name = {parameter["name"]: parameter["schema"] for parameter in parameters}
 
     assert streaming_operations == {("/v1/responses", "post"), ("/v1/responses/{response_id}", "get")}
     assert [schemas_by_name[name]["type"] for name in ("stream", "starting_after", "include_obfuscation")] == [
@@ -137,7 +138,7 @@ def test_all_files_of_the_docs_page_are_served_with_their_types(api: Api) -> Non
 
 
 @pytest.mark.parametrize("name", ["../auth.py", "..%2fflask_swagger_ui.py", "LICENSE", "swagger-ui.js", "%00"])
-def test_other_files_of_the_package_are_not_served(api: Api, name: str) -> None:
+def test_other_files_of_the_swagger_ui_package_are_not_served(api: Api, name: str) -> None:
     answer = api.client.get(f"/docs/{name}")
 
     assert answer.status_code == 404
@@ -145,6 +146,4 @@ def test_other_files_of_the_package_are_not_served(api: Api, name: str) -> None:
 
 
 def test_the_document_contains_the_current_version() -> None:
-    from core import VERSION
-
     assert openapi.document()["info"]["version"] == VERSION

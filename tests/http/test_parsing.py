@@ -20,7 +20,7 @@ from core.wire.request import UNSUPPORTED_PARAMETERS, CreateResponse
 from tests import contract
 
 VALID_REQUEST = {"model": "scripted", "input": "hi", "background": True}
-# Parameters of OpenAI's API that concern the servers of one vendor and affect no answer.
+# Parameters of OpenAI's API that concern only OpenAI's own servers and affect no answer.
 IGNORED_PARAMETERS = {"access_programs", "image"}
 
 
@@ -46,9 +46,9 @@ def test_every_published_parameter_is_supported_rejected_by_name_or_ignored() ->
 def test_the_tables_of_the_contract_contain_every_parameter_once() -> None:
     rows = [(parameter.name, parameter.part) for parameter in contract.PARAMETERS]
 
-    assert {name for name, _ in rows} == set(CreateResponse.model_fields) | set(
-        UNSUPPORTED_PARAMETERS
-    ) | IGNORED_PARAMETERS | {"client_metadata"}
+    supported_parameters = set(CreateResponse.model_fields)
+    ignored_parameters = IGNORED_PARAMETERS | {"client_metadata"}
+    assert {name for name, _ in rows} == supported_parameters | set(UNSUPPORTED_PARAMETERS) | ignored_parameters
     assert len(rows) == len(set(rows))
 
 
@@ -109,7 +109,7 @@ def test_strict_mode_accepts_unknown_fields_inside_parameters() -> None:
 
 
 REPETITIONS = 300_000
-# Functions, because pytest keeps the values of parameters in memory until it exits.
+# Functions create the values, because pytest keeps the parameters of tests in memory until it exits.
 REPETITIVE_VALUES: list[tuple[str, Callable[[], Any]]] = [
     ("input", lambda: [0] * REPETITIONS),
     ("input", lambda: [{}] * REPETITIONS),
@@ -120,7 +120,7 @@ REPETITIVE_VALUES: list[tuple[str, Callable[[], Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "create_value"), REPETITIVE_VALUES, ids=range(6))
+@pytest.mark.parametrize(("name", "create_value"), REPETITIVE_VALUES, ids=range(len(REPETITIVE_VALUES)))
 def test_the_rejection_of_a_body_with_many_errors_needs_little_memory(
     name: str, create_value: Callable[[], Any]
 ) -> None:
@@ -130,7 +130,7 @@ def test_the_rejection_of_a_body_with_many_errors_needs_little_memory(
     ).get_environ()
     tracemalloc.start()
     try:
-        parsed_body = bodies.read_json(environ, 2**30, nullcontext())
+        parsed_body = bodies.read_json(environ, limit_bytes=2**30, upload_slot=nullcontext())
         initial_bytes = tracemalloc.get_traced_memory()[0]
         tracemalloc.reset_peak()
         with pytest.raises(errors.InvalidRequest):

@@ -1,4 +1,4 @@
-"""Every route gives the same status, body and headers for an ID of another project as for an unknown ID."""
+"""Every route returns the same status, body and headers for an ID of another project as for an unknown ID."""
 
 from collections.abc import Callable, Mapping
 from itertools import count
@@ -15,7 +15,7 @@ REQUIRED_RIGHTS = {(row.method, row.rule): row.right for row in TABLE if row.rig
 
 _numbers = count()
 TEMPLATE = {"instructions": "Be brief."}
-# Unknown IDs with the format of real IDs, so that a test can replace one with the other in an answer.
+# Unknown IDs with the length of real IDs, so that a test can replace a real ID in an answer with an unknown ID.
 UNKNOWN_IDS = {
     "response": "resp_" + "0" * 48,
     "prompt": "pmpt_" + "0" * 48,
@@ -46,27 +46,28 @@ class Tenant:
         return self.api.send_request(method, path, key=self.key, **request)
 
 
-# The kind of ID that a request contains, and a function that sends the request with the given IDs.
-Probe = tuple[str, Callable[[Tenant, Mapping[str, str]], TestResponse]]
+# The kind of the ID that a request contains, and a function that sends the request for a tenant. The function takes the
+# ID from its second argument, or by default from the tenant's own IDs.
+IdRequest = tuple[str, Callable[[Tenant, Mapping[str, str]], TestResponse]]
 
 
-def path_probes(method: str, path: str, *kinds: str, **request: Any) -> list[Probe]:
-    """Probes that send a request to a path with placeholders for IDs; one probe for each kind of ID."""
+def path_requests(method: str, path: str, *kinds: str, **request: Any) -> list[IdRequest]:
+    """Requests to a path with placeholders for IDs; one request for each kind of ID."""
     return [
         (kind, lambda caller, ids: caller.send_request(method, path.format(**caller.ids | ids), **request))
         for kind in kinds
     ]
 
 
-def create_probe(kind: str, body: Callable[[str], dict[str, Any]]) -> Probe:
-    """A probe that creates a response with a reference to an ID."""
+def create_request(kind: str, body: Callable[[str], dict[str, Any]]) -> IdRequest:
+    """A request that creates a response; its body contains an ID."""
     return kind, lambda caller, ids: caller.send_request(
         "POST", "/v1/responses", json=VALID_REQUEST | body((caller.ids | ids)[kind])
     )
 
 
-def page_probe(path: str, kind: str) -> Probe:
-    """A probe that lists the page after an ID."""
+def page_request(path: str, kind: str) -> IdRequest:
+    """A request for the page of a list after an ID."""
     return kind, lambda caller, ids: caller.send_request(
         "GET", path.format(**caller.ids), query_string={"after": (caller.ids | ids)[kind]}
     )
@@ -77,59 +78,61 @@ RESPONSE_PATH, PROMPT_PATH, KEYS_PATH = (
     "/v1/prompts/{prompt}",
     "/v1/projects/{project}/api_keys",
 )
-NO_PROBES: list[Probe] = []
-# For each route, one or more probes for every part of a request that may contain the ID of an object.
-PROBES: dict[tuple[str, str], list[Probe]] = {
+NO_REQUESTS: list[IdRequest] = []
+# For each route, one or more requests for every part of a request that may contain the ID of an object.
+ID_REQUESTS: dict[tuple[str, str], list[IdRequest]] = {
     ("POST", "/v1/responses"): [
-        create_probe("response", lambda object_id: {"previous_response_id": object_id}),
-        create_probe("item", lambda object_id: {"input": [{"type": "item_reference", "id": object_id}]}),
-        create_probe("prompt", lambda object_id: {"prompt": {"id": object_id}}),
-        create_probe("prompt", lambda object_id: {"prompt": {"id": object_id, "version": "1"}}),
+        create_request("response", lambda object_id: {"previous_response_id": object_id}),
+        create_request("item", lambda object_id: {"input": [{"type": "item_reference", "id": object_id}]}),
+        create_request("prompt", lambda object_id: {"prompt": {"id": object_id}}),
+        create_request("prompt", lambda object_id: {"prompt": {"id": object_id, "version": "1"}}),
     ],
-    ("GET", "/v1/responses"): [page_probe("/v1/responses", "response")],
+    ("GET", "/v1/responses"): [page_request("/v1/responses", "response")],
     ("GET", "/v1/responses/<response_id>"): [
-        *path_probes("GET", RESPONSE_PATH, "response"),
-        *path_probes("GET", RESPONSE_PATH, "response", headers={"Prefer": "wait=30"}),
-        *path_probes("GET", RESPONSE_PATH, "response", headers={"If-None-Match": "*"}),
-        *path_probes("GET", RESPONSE_PATH + "?stream=true", "response"),
-        *path_probes("GET", RESPONSE_PATH + "?stream=true&starting_after=1", "response"),
-        *path_probes("HEAD", RESPONSE_PATH, "response"),
+        *path_requests("GET", RESPONSE_PATH, "response"),
+        *path_requests("GET", RESPONSE_PATH, "response", headers={"Prefer": "wait=30"}),
+        *path_requests("GET", RESPONSE_PATH, "response", headers={"If-None-Match": "*"}),
+        *path_requests("GET", RESPONSE_PATH + "?stream=true", "response"),
+        *path_requests("GET", RESPONSE_PATH + "?stream=true&starting_after=1", "response"),
+        *path_requests("HEAD", RESPONSE_PATH, "response"),
     ],
-    ("DELETE", "/v1/responses/<response_id>"): path_probes("DELETE", RESPONSE_PATH, "response"),
-    ("POST", "/v1/responses/<response_id>/cancel"): path_probes("POST", RESPONSE_PATH + "/cancel", "response"),
+    ("DELETE", "/v1/responses/<response_id>"): path_requests("DELETE", RESPONSE_PATH, "response"),
+    ("POST", "/v1/responses/<response_id>/cancel"): path_requests("POST", RESPONSE_PATH + "/cancel", "response"),
     ("GET", "/v1/responses/<response_id>/input_items"): [
-        *path_probes("GET", RESPONSE_PATH + "/input_items", "response"),
-        page_probe(RESPONSE_PATH + "/input_items", "item"),
+        *path_requests("GET", RESPONSE_PATH + "/input_items", "response"),
+        page_request(RESPONSE_PATH + "/input_items", "item"),
     ],
-    ("GET", "/v1/prompts"): [page_probe("/v1/prompts", "prompt")],
-    ("POST", "/v1/prompts"): NO_PROBES,
-    ("GET", "/v1/prompts/<prompt_id>"): path_probes("GET", PROMPT_PATH, "prompt"),
+    ("GET", "/v1/prompts"): [page_request("/v1/prompts", "prompt")],
+    ("POST", "/v1/prompts"): NO_REQUESTS,
+    ("GET", "/v1/prompts/<prompt_id>"): path_requests("GET", PROMPT_PATH, "prompt"),
     ("POST", "/v1/prompts/<prompt_id>"): [
-        *path_probes("POST", PROMPT_PATH, "prompt", json={"name": "mine"}),
-        *path_probes("POST", PROMPT_PATH, "prompt", json={"default_version": "7"}),
+        *path_requests("POST", PROMPT_PATH, "prompt", json={"name": "mine"}),
+        *path_requests("POST", PROMPT_PATH, "prompt", json={"default_version": "7"}),
     ],
-    ("DELETE", "/v1/prompts/<prompt_id>"): path_probes("DELETE", PROMPT_PATH, "prompt"),
-    ("POST", "/v1/prompts/<prompt_id>/versions"): path_probes(
+    ("DELETE", "/v1/prompts/<prompt_id>"): path_requests("DELETE", PROMPT_PATH, "prompt"),
+    ("POST", "/v1/prompts/<prompt_id>/versions"): path_requests(
         "POST", PROMPT_PATH + "/versions", "prompt", json={"template": TEMPLATE}
     ),
     ("GET", "/v1/prompts/<prompt_id>/versions/<version>"): [
-        *path_probes("GET", PROMPT_PATH + "/versions/1", "prompt"),
+        *path_requests("GET", PROMPT_PATH + "/versions/1", "prompt"),
     ],
-    ("GET", "/v1/models"): NO_PROBES,
-    ("GET", "/v1/models/<path:name>"): NO_PROBES,
-    ("GET", "/v1/projects"): [page_probe("/v1/projects", "project")],
-    ("POST", "/v1/projects"): NO_PROBES,
-    ("GET", "/v1/projects/<project_id>"): path_probes("GET", "/v1/projects/{project}", "project"),
+    ("GET", "/v1/models"): NO_REQUESTS,
+    ("GET", "/v1/models/<path:name>"): NO_REQUESTS,
+    ("GET", "/v1/projects"): [page_request("/v1/projects", "project")],
+    ("POST", "/v1/projects"): NO_REQUESTS,
+    ("GET", "/v1/projects/<project_id>"): path_requests("GET", "/v1/projects/{project}", "project"),
     ("GET", "/v1/projects/<project_id>/api_keys"): [
-        *path_probes("GET", KEYS_PATH, "project"),
-        page_probe(KEYS_PATH, "key"),
+        *path_requests("GET", KEYS_PATH, "project"),
+        page_request(KEYS_PATH, "key"),
     ],
-    ("POST", "/v1/projects/<project_id>/api_keys"): path_probes("POST", KEYS_PATH, "project", json={}),
-    ("GET", "/v1/projects/<project_id>/api_keys/<key_id>"): path_probes("GET", KEYS_PATH + "/{key}", "project", "key"),
-    ("DELETE", "/v1/projects/<project_id>/api_keys/<key_id>"): path_probes(
+    ("POST", "/v1/projects/<project_id>/api_keys"): path_requests("POST", KEYS_PATH, "project", json={}),
+    ("GET", "/v1/projects/<project_id>/api_keys/<key_id>"): path_requests(
+        "GET", KEYS_PATH + "/{key}", "project", "key"
+    ),
+    ("DELETE", "/v1/projects/<project_id>/api_keys/<key_id>"): path_requests(
         "DELETE", KEYS_PATH + "/{key}", "project", "key"
     ),
-    ("POST", "/v1/projects/<project_id>/api_keys/<key_id>/rotate"): path_probes(
+    ("POST", "/v1/projects/<project_id>/api_keys/<key_id>/rotate"): path_requests(
         "POST", KEYS_PATH + "/{key}/rotate", "project", "key"
     ),
 }
@@ -146,32 +149,36 @@ def table_checksums(api: Api) -> list[Any]:
     return [api.sql(f"select md5(string_agg(t::text, '' order by t::text)) from {table} t") for table in tables]
 
 
-def test_the_probes_cover_every_route_under_v1(api: Api) -> None:
-    assert PROBES.keys() == REQUIRED_RIGHTS.keys()  # another test compares REQUIRED_RIGHTS with the existing routes
+def comparable_headers(answer: TestResponse) -> dict[str, str]:
+    """The headers of an answer, without those that depend on the request or on the length of an ID."""
+    return {name: value for name, value in answer.headers.items() if name not in {"x-request-id", "Content-Length"}}
 
 
-@pytest.mark.parametrize("route", [route for route, probes in PROBES.items() if probes], ids=" ".join)
+def test_the_requests_with_ids_cover_every_route_under_v1(api: Api) -> None:
+    assert (
+        ID_REQUESTS.keys() == REQUIRED_RIGHTS.keys()
+    )  # another test compares REQUIRED_RIGHTS with the existing routes
+
+
+@pytest.mark.parametrize("route", [route for route, id_requests in ID_REQUESTS.items() if id_requests], ids=" ".join)
 def test_a_foreign_id_gets_the_same_answer_as_an_unknown_id(
     tenants: tuple[Tenant, Tenant], route: tuple[str, str]
 ) -> None:
     caller, other_tenant = tenants
+    method, _ = route
     checksums = table_checksums(caller.api)
 
-    for kind, probe in PROBES[route]:
+    for kind, send_with_ids in ID_REQUESTS[route]:
         foreign_answer, unknown_answer = (
-            probe(caller, {kind: other_tenant.ids[kind]}),
-            probe(caller, {kind: UNKNOWN_IDS[kind]}),
+            send_with_ids(caller, {kind: other_tenant.ids[kind]}),
+            send_with_ids(caller, {kind: UNKNOWN_IDS[kind]}),
         )
         assert foreign_answer.status_code == unknown_answer.status_code, kind
         assert foreign_answer.status_code in {400, 404}, foreign_answer.text
         assert foreign_answer.text.replace(other_tenant.ids[kind], UNKNOWN_IDS[kind]) == unknown_answer.text
-        headers = [
-            {name: value for name, value in answer.headers.items() if name not in {"x-request-id", "Content-Length"}}
-            for answer in (foreign_answer, unknown_answer)
-        ]
-        assert headers[0] == headers[1]
-        if route[0] == "GET":  # the object exists for its own project
-            assert probe(other_tenant, {}).status_code in {200, 304}, kind
+        assert comparable_headers(foreign_answer) == comparable_headers(unknown_answer)
+        if method == "GET":  # the object exists for its own project
+            assert send_with_ids(other_tenant, {}).status_code in {200, 304}, kind
 
     assert table_checksums(caller.api) == checksums
 
@@ -208,6 +215,8 @@ def test_the_etag_of_a_foreign_response_gives_no_access_to_it(tenants: tuple[Ten
 
 
 def test_a_key_is_valid_only_if_it_matches_completely(tenants: tuple[Tenant, Tenant]) -> None:
-    key = tenants[0].key
-    for wrong_key in (key[:-1], key + "A", key[:-1] + ("A" if key[-1] != "A" else "B"), key.swapcase()):
-        assert tenants[0].api.get_response("x", key=wrong_key).status_code == 401
+    tenant, _ = tenants
+    key = tenant.key
+    other_last_letter = "A" if key[-1] != "A" else "B"
+    for wrong_key in (key[:-1], key + "A", key[:-1] + other_last_letter, key.swapcase()):
+        assert tenant.api.get_response("x", key=wrong_key).status_code == 401

@@ -1,4 +1,4 @@
-"""Authentication: every path under /v1 requires a valid key, which gives no access to other projects."""
+"""Authentication: every path under /v1 requires a valid key, and a key gives no access to other projects."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ UNKNOWN_ID = "resp_" + "0" * 48
 
 
 def list_routes(api: Api) -> Iterator[tuple[str, str]]:
-    """Every method and path under /v1 in the application."""
+    """Every method and path of the application under /v1, with example values for the arguments of the paths."""
     for rule in api.app.url_map.iter_rules():
         if rule.rule.startswith("/v1"):
             for method in rule.methods or ():

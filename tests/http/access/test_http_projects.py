@@ -1,7 +1,6 @@
 """/v1/projects: projects and their keys. An admin cannot exceed the rights and projects of its own key."""
 
 import json
-from collections.abc import Iterator
 from itertools import count
 
 import pytest
@@ -15,13 +14,14 @@ _numbers = count()
 
 
 def create_project(api: Api) -> str:
-    """Create a project that the admin of `default` may use; return its ID."""
+    """Create a project with the admin key of `default`; return its ID."""
     answer = api.send_request("POST", "/v1/projects", json={"name": f"team {next(_numbers)}"}, key=api.admin_key)
     assert answer.status_code == 200, answer.text
     return str(answer.get_json()["id"])
 
 
 def create_key(api: Api, project_id: str, *, key: str | None = None, **body: object) -> dict:
+    """Create a key, by default with the admin key of `default`; return its document, which contains the secret."""
     answer = api.send_request("POST", f"/v1/projects/{project_id}/api_keys", json=body, key=key or api.admin_key)
     assert answer.status_code == 200, answer.text
     assert answer.headers["Cache-Control"] == "no-store"
@@ -29,6 +29,7 @@ def create_key(api: Api, project_id: str, *, key: str | None = None, **body: obj
 
 
 def get_projects(api: Api, path: str, *, key: str | None = None, **query: object):
+    """GET a path below `/v1/projects`; an empty path lists the projects."""
     return api.send_request("GET", f"/v1/projects{path}", key=key or api.admin_key, query_string=query)
 
 
@@ -154,16 +155,14 @@ def test_an_admin_cannot_grant_rights_or_projects_that_it_does_not_have(api: Api
     assert create_key(api, project_id, key=admin_key, rights=["read", "admin"])["rights"] == ["admin", "read"]
 
 
-def key_routes(project_id: str, key_id: str) -> Iterator[tuple[str, str]]:
-    for method, path in (
-        ("GET", ""),
-        ("GET", "/api_keys"),
-        ("POST", "/api_keys"),
-        ("GET", f"/api_keys/{key_id}"),
-        ("DELETE", f"/api_keys/{key_id}"),
-        ("POST", f"/api_keys/{key_id}/rotate"),
-    ):
-        yield method, f"/v1/projects/{project_id}{path}"
+def project_routes(project_id: str) -> list[tuple[str, str]]:
+    path = f"/v1/projects/{project_id}"
+    return [("GET", path), ("GET", f"{path}/api_keys"), ("POST", f"{path}/api_keys")]
+
+
+def key_routes(project_id: str, key_id: str) -> list[tuple[str, str]]:
+    path = f"/v1/projects/{project_id}/api_keys/{key_id}"
+    return [("GET", path), ("DELETE", path), ("POST", f"{path}/rotate")]
 
 
 def test_foreign_projects_and_keys_get_the_same_answers_as_unknown_ones(api: Api, admin_key: str) -> None:
@@ -173,14 +172,16 @@ def test_foreign_projects_and_keys_get_the_same_answers_as_unknown_ones(api: Api
     row_counts = api.count_rows()
 
     path_pairs = [
+        *zip(project_routes(project_id), project_routes(UNKNOWN_ID), strict=True),
         *zip(key_routes(project_id, key["id"]), key_routes(UNKNOWN_ID, UNKNOWN_KEY_ID), strict=True),
-        *zip(list(key_routes(own_id, key["id"]))[3:], list(key_routes(own_id, UNKNOWN_KEY_ID))[3:], strict=True),
+        *zip(key_routes(own_id, key["id"]), key_routes(own_id, UNKNOWN_KEY_ID), strict=True),
     ]
     for (method, foreign_path), (_, unknown_path) in path_pairs:
-        answers = [api.send_request(method, path, json={}, key=admin_key) for path in (foreign_path, unknown_path)]
-        assert answers[0].status_code == answers[1].status_code == 404, foreign_path
-        message = answers[0].text.replace(project_id, UNKNOWN_ID).replace(key["id"], UNKNOWN_KEY_ID)
-        assert message == answers[1].text
+        foreign_answer = api.send_request(method, foreign_path, json={}, key=admin_key)
+        unknown_answer = api.send_request(method, unknown_path, json={}, key=admin_key)
+        assert foreign_answer.status_code == unknown_answer.status_code == 404, foreign_path
+        text = foreign_answer.text.replace(project_id, UNKNOWN_ID).replace(key["id"], UNKNOWN_KEY_ID)
+        assert text == unknown_answer.text
     assert api.count_rows() == row_counts
     assert api.list_responses(key=key["key"]).status_code == 200
 
@@ -216,32 +217,32 @@ def test_an_invalid_project_or_key_is_rejected_with_the_parameter(
 
 def test_every_change_is_recorded_in_the_audit_log_with_its_request(api: Api) -> None:
     admin_key = api.core.keys.create(rights.ALL_RIGHTS)
-    admin_ids = [key.id for key in api.core.keys.list_keys() if key.hint == admin_key[-4:] and "admin" in key.rights]
-    admin_id = admin_ids[-1]
+    admin_id = api.core.keys.caller(admin_key).key_id
     expected_entries = []
 
-    def send_request(method: str, path: str, action: str, object_id: str | None = None, **body: object) -> dict:
+    def send_change(method: str, path: str, action: str, object_id: str | None = None, **body: object) -> dict:
+        """Send a request and record the audit entry that it should cause; return the body of the answer."""
         answer = api.send_request(method, path, json=body, key=admin_key)
         assert answer.status_code == 200, answer.text
         expected_entries.append((action, object_id or answer.get_json()["id"], answer.headers["x-request-id"]))
         return answer.get_json()
 
-    project_id = send_request("POST", "/v1/projects", "project.created", name=f"audit {next(_numbers)}")["id"]
-    key = send_request("POST", f"/v1/projects/{project_id}/api_keys", "key.created")
-    send_request("POST", f"/v1/projects/{project_id}/api_keys/{key['id']}/rotate", "key.rotated")
-    send_request("DELETE", f"/v1/projects/{project_id}/api_keys/{key['id']}", "key.revoked")
-    prompt = send_request(
+    project_id = send_change("POST", "/v1/projects", "project.created", name=f"audit {next(_numbers)}")["id"]
+    key = send_change("POST", f"/v1/projects/{project_id}/api_keys", "key.created")
+    send_change("POST", f"/v1/projects/{project_id}/api_keys/{key['id']}/rotate", "key.rotated")
+    send_change("DELETE", f"/v1/projects/{project_id}/api_keys/{key['id']}", "key.revoked")
+    prompt = send_change(
         "POST", "/v1/prompts", "prompt.created", name=f"p {next(_numbers)}", template={"input": "secret text"}
     )
     prompt_path = f"/v1/prompts/{prompt['id']}"
-    send_request(
+    send_change(
         "POST", f"{prompt_path}/versions", "prompt.version_added", prompt["id"], template={"input": "more secret text"}
     )
-    send_request("POST", prompt_path, "prompt.changed", description="what for")
-    send_request("DELETE", prompt_path, "prompt.deleted")
+    send_change("POST", prompt_path, "prompt.changed", description="what for")
+    send_change("DELETE", prompt_path, "prompt.deleted")
     response_id = api.create_response()["id"]
-    send_request("POST", f"/v1/responses/{response_id}/cancel", "response.cancelled")
-    send_request("DELETE", f"/v1/responses/{response_id}", "response.deleted")
+    send_change("POST", f"/v1/responses/{response_id}/cancel", "response.cancelled")
+    send_change("DELETE", f"/v1/responses/{response_id}", "response.deleted")
 
     entries = api.core.audit.list_newest(limit=len(expected_entries))
     assert [(entry.action, entry.object_id, entry.request_id) for entry in entries] == expected_entries

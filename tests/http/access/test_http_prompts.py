@@ -100,10 +100,10 @@ def test_the_name_of_a_prompt_is_unique_in_its_project(api: Api, other_key: str)
     assert get_prompt(api, f"/{second_prompt['id']}").get_json() == second_prompt
     assert create_prompt(api, name=prompt["name"], key=other_key)["id"] != prompt["id"]
     with ThreadPoolExecutor(8) as threads:
-        answers = list(
+        statuses = list(
             threads.map(lambda _: post_prompt(api, {"name": "race", "template": TEMPLATE}).status_code, range(16))
         )
-    assert sorted(answers) == [200] + [400] * 15
+    assert sorted(statuses) == [200] + [400] * 15
 
 
 def test_the_deletion_of_a_prompt_deletes_its_versions(api: Api) -> None:
@@ -157,10 +157,11 @@ def test_the_pages_of_a_list_contain_all_prompts(api: Api, order: str) -> None:
     key = api.core.keys.create(project=f"pages {order}")
     ids = [create_prompt(api, key=key)["id"] for _ in range(5)]
 
-    pages, after = [], {}
+    pages: list[dict[str, Any]] = []
+    query: dict[str, Any] = {"limit": 2, "order": order}
     while not pages or pages[-1]["has_more"]:
-        pages.append(get_prompt(api, "", key=key, limit=2, order=order, **after).get_json())
-        after = {"after": pages[-1]["last_id"]}
+        pages.append(get_prompt(api, "", key=key, **query).get_json())
+        query["after"] = pages[-1]["last_id"]
 
     prompts = [prompt for page in pages for prompt in page["data"]]
     assert [prompt["id"] for prompt in prompts] == (ids if order == "asc" else ids[::-1])

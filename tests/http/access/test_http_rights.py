@@ -1,19 +1,19 @@
-"""The project in which a key acts, and its rights there."""
+"""The right that each route requires, and the project in which a request acts."""
 
-from collections.abc import Iterator
 from itertools import count
 
 import pytest
 from werkzeug.test import TestResponse
 
 from app.endpoints.table import TABLE
+from core.tenants.keys import Keys
 from core.tenants.rights import DEFAULT_RIGHTS, Right
 from tests.http.http_api import VALID_REQUEST, Api, check_error
 
 REQUIRED_RIGHTS = {(row.method, row.rule): row.right for row in TABLE if row.right is not None}
 
 _numbers = count()
-IDS = {
+EXAMPLE_VALUES = {
     "response_id": "resp_" + "0" * 48,
     "prompt_id": "pmpt_" + "0" * 48,
     "project_id": "proj_" + "0" * 48,
@@ -24,19 +24,19 @@ IDS = {
 
 
 def example_path(rule: str) -> str:
-    for name, example in IDS.items():
+    for name, example in EXAMPLE_VALUES.items():
         rule = rule.replace(f"<{name}>", example)
     assert "<" not in rule
     return rule
 
 
 @pytest.fixture
-def project_names(api: Api) -> Iterator[tuple[str, str]]:
+def project_names(api: Api) -> tuple[str, str]:
     """The names of two existing projects."""
     names = f"a{next(_numbers)}", f"b{next(_numbers)}"
     for name in names:
         api.core.keys.create(project=name)
-    yield names
+    return names
 
 
 def test_exactly_the_routes_under_v1_require_a_right(api: Api) -> None:
@@ -50,7 +50,7 @@ def test_exactly_the_routes_under_v1_require_a_right(api: Api) -> None:
     assert routes == REQUIRED_RIGHTS.keys()
 
 
-@pytest.mark.parametrize(("method", "rule"), sorted(REQUIRED_RIGHTS), ids=lambda part: part)
+@pytest.mark.parametrize(("method", "rule"), sorted(REQUIRED_RIGHTS), ids=str)
 def test_a_key_without_the_required_right_is_rejected_with_the_name_of_the_right(
     api: Api, method: str, rule: str
 ) -> None:
@@ -79,7 +79,7 @@ def test_a_key_without_the_required_right_is_rejected_with_the_name_of_the_right
     ("requested_rights", "expected_rights"),
     [((), DEFAULT_RIGHTS), (("no-limit",), DEFAULT_RIGHTS | {"no-limit"}), (("read",), {"read"})],
 )
-def test_a_key_without_explicit_rights_has_the_default_rights(
+def test_a_key_has_its_explicit_rights_or_the_default_rights(
     api: Api, requested_rights: tuple[str, ...], expected_rights: set[str]
 ) -> None:
     key = api.core.keys.create(requested_rights)
@@ -88,7 +88,7 @@ def test_a_key_without_explicit_rights_has_the_default_rights(
 
 
 def create_in_project(api: Api, key: str, *, query: str | None = None, header: str | None = None) -> TestResponse:
-    """Create a response in the project that the query or the header designates."""
+    """Send a request that creates a response in the project that the query or the header designates."""
     headers = {} if header is None else {"OpenAI-Project": header}
     query_string = {} if query is None else {"ai_project_id": query}
     return api.send_request(
@@ -130,11 +130,12 @@ def test_a_forbidden_project_gets_the_same_answer_as_an_unknown_project(
 
     for name, unknown_name in ((foreign_name, "nobody"), (api.core.keys.project(foreign_name), "proj_" + "0" * 48)):
         for designation, param in (("query", "ai_project_id"), ("header", "OpenAI-Project")):
-            answers = [create_in_project(api, key, **{designation: text}) for text in (name, unknown_name)]
-            for answer in answers:
+            foreign_answer = create_in_project(api, key, **{designation: name})
+            unknown_answer = create_in_project(api, key, **{designation: unknown_name})
+            for answer in (foreign_answer, unknown_answer):
                 check_error(answer, 404, "project_not_found", param)
-            assert answers[0].text.replace(name, unknown_name) == answers[1].text
-            assert set(answers[0].headers.keys()) == set(answers[1].headers.keys())
+            assert foreign_answer.text.replace(name, unknown_name) == unknown_answer.text
+            assert set(foreign_answer.headers.keys()) == set(unknown_answer.headers.keys())
     assert api.count_rows() == row_counts
 
 
@@ -158,8 +159,6 @@ def test_a_request_with_two_projects_is_rejected_with_the_parameter(api: Api, pr
 
 
 def test_a_cached_key_can_use_an_added_project_immediately(api: Api, project_names: tuple[str, str]) -> None:
-    from core.tenants.keys import Keys
-
     cached_keys = Keys(api.core.keys._database, cache_s=5)
     own_name, additional_name = project_names
     key = api.core.keys.create(project=own_name)

@@ -1,4 +1,4 @@
-"""The context of a response: previous responses, referenced items and tool outputs, and who can access them."""
+"""The context of a response: previous responses, referenced items and tool outputs, also of other projects."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ OUTPUT = {"type": "function_call_output", "call_id": "call_1", "output": "rain"}
 
 
 def list_messages(api: Api, response_id: str) -> list[tuple[str, str]]:
-    """(role, text) of every message in a response's context, in order."""
+    """The role and the text of every message in a response's context, in order."""
     items = api.list_input_items(response_id).get_json()["data"]
     return [(item["role"], item["content"][0]["text"]) for item in items if item["type"] == "message"]
 
@@ -88,36 +88,37 @@ def test_only_items_are_inherited(worker_api: Api) -> None:
 
 @pytest.mark.parametrize("status", ["failed", "incomplete", "cancelled"])
 def test_the_context_of_an_uncompleted_parent_contains_only_finished_items(worker_api: Api, status: str) -> None:
-    parent = worker_api.create_response(input="one")["id"]
-    move_to_status(worker_api, status, parent)
-    assert [item["status"] for item in worker_api.get_response(parent).get_json()["output"]] in ([], ["incomplete"])
+    parent_id = worker_api.create_response(input="one")["id"]
+    move_to_status(worker_api, status, parent_id)
+    output = worker_api.get_response(parent_id).get_json()["output"]
+    assert [item["status"] for item in output] in ([], ["incomplete"])
 
-    child = worker_api.create_response(input="two", previous_response_id=parent)
+    child = worker_api.create_response(input="two", previous_response_id=parent_id)
 
     assert list_messages(worker_api, child["id"]) == [("user", "one"), ("user", "two")]
 
 
 @pytest.mark.parametrize("status", ["queued", "in_progress"])
 def test_a_parent_that_has_not_ended_is_rejected(worker_api: Api, status: str) -> None:
-    parent = worker_api.create_response()["id"]
-    move_to_status(worker_api, status, parent)
+    parent_id = worker_api.create_response()["id"]
+    move_to_status(worker_api, status, parent_id)
     row_counts = worker_api.count_rows()
 
-    answer = worker_api.post_response(previous_response_id=parent)
+    answer = worker_api.post_response(previous_response_id=parent_id)
 
     message = check_error(answer, 400, "previous_response_not_completed", "previous_response_id")
-    assert message == f"Previous response with id '{parent}' is still {status}."
+    assert message == f"Previous response with id '{parent_id}' is still {status}."
     assert worker_api.count_rows() == row_counts
 
 
 def test_a_foreign_parent_gets_the_same_answer_as_an_unknown_parent(worker_api: Api, other_key: str) -> None:
-    parent = worker_api.create_ended_response()["id"]
+    parent_id = worker_api.create_ended_response()["id"]
     row_counts = worker_api.count_rows()
 
-    answer = worker_api.post_response(key=other_key, previous_response_id=parent)
+    answer = worker_api.post_response(key=other_key, previous_response_id=parent_id)
 
     message = check_error(answer, 400, "previous_response_not_found", "previous_response_id")
-    assert message == f"Previous response with id '{parent}' not found."
+    assert message == f"Previous response with id '{parent_id}' not found."
     assert worker_api.count_rows() == row_counts
 
 
@@ -138,9 +139,9 @@ def test_an_item_of_any_stored_response_can_be_referenced(worker_api: Api) -> No
 
 @pytest.mark.parametrize("status", ["queued", "in_progress"])
 def test_an_input_item_of_an_unfinished_response_can_be_referenced(worker_api: Api, status: str) -> None:
-    first_response = worker_api.create_response()["id"]
-    move_to_status(worker_api, status, first_response)
-    (item,) = worker_api.list_input_items(first_response).get_json()["data"]
+    first_id = worker_api.create_response()["id"]
+    move_to_status(worker_api, status, first_id)
+    (item,) = worker_api.list_input_items(first_id).get_json()["data"]
 
     second_response = worker_api.create_response(input=[{"id": item["id"]}, {"role": "user", "content": "go on"}])
 
@@ -189,10 +190,10 @@ def test_the_output_of_a_call_is_accepted_with_its_call_or_in_the_next_request(w
 
 
 def test_an_output_without_a_call_is_rejected(worker_api: Api) -> None:
-    parent = worker_api.create_ended_response()["id"]
+    parent_id = worker_api.create_ended_response()["id"]
     row_counts = worker_api.count_rows()
 
-    answer = worker_api.post_response(previous_response_id=parent, input=[OUTPUT | {"call_id": "c" * 64}])
+    answer = worker_api.post_response(previous_response_id=parent_id, input=[OUTPUT | {"call_id": "c" * 64}])
 
     message = check_error(answer, 400, "invalid_value", "input")
     assert message == f"No tool call found for function call output with call_id {'c' * 64}."

@@ -12,7 +12,7 @@ from core.context import contents_sql
 from core.context import parts as context_parts
 from core.settings import Settings
 from tests import documents
-from tests.contract.media import file, image, message_with
+from tests.contract.media import file, image
 from tests.harness.waiting import until
 from tests.http.http_api import Api, check_error
 
@@ -23,11 +23,13 @@ INCLUDE_IMAGES = {"include[]": "message.input_image.image_url"}
 
 
 def list_contents(api: Api) -> list[str]:
+    """The stored contents, oldest first."""
     return [str(row[0]) for row in api.sql("select data from contents order by created_at")]
 
 
 @pytest.fixture(autouse=True)
 def no_contents(worker_api: Api) -> None:
+    """Delete the responses and contents of earlier tests."""
     worker_api.sql("delete from responses")
     worker_api.core.sweep.run()
     assert list_contents(worker_api) == []
@@ -43,7 +45,7 @@ def image_urls(api: Api, response_id: str, **query: Any) -> list[str | None]:
     return [part["image_url"] for item in items for part in context_parts.parts(item) if part["type"] == "input_image"]
 
 
-def test_large_contents_are_stored_outside_the_row_and_small_ones_inside(worker_api: Api) -> None:
+def test_only_large_contents_are_stored_outside_the_row_of_the_response(worker_api: Api) -> None:
     large_id, small_id = (
         worker_api.create_response(input=image(LARGE_URL))["id"],
         worker_api.create_response(input=image(SMALL_URL))["id"],
@@ -95,9 +97,7 @@ def test_a_worker_can_restore_the_contents_of_a_request(worker_api: Api) -> None
 
 def test_data_urls_of_images_are_listed_only_on_request(worker_api: Api) -> None:
     url = "https://example.com/a.png"
-    response_id = worker_api.create_response(
-        input=message_with(*(image(image_url)[0]["content"][0] for image_url in (LARGE_URL, SMALL_URL, url)))
-    )["id"]
+    response_id = worker_api.create_response(input=image(LARGE_URL) + image(SMALL_URL) + image(url))["id"]
 
     assert image_urls(worker_api, response_id) == [None, None, url]
     assert image_urls(worker_api, response_id, include="computer_call_output.output.image_url") == [None, None, url]
@@ -127,17 +127,20 @@ def test_files_are_listed_unchanged(worker_api: Api) -> None:
 
 def test_a_page_of_large_items_is_short_and_the_next_page_continues(worker_api: Api) -> None:
     file_url = documents.data_url("text/plain", b"a" * 900_000)
-    items = [{**item, "id": f"n{number}"} for number, item in enumerate(file(file_url, "a.txt") * 40)]
+    (message,) = file(file_url, "a.txt")
+    items = [message | {"id": f"n{number}"} for number in range(40)]
     first_id = worker_api.create_ended_response(input=items[:20])["id"]
     response_id = worker_api.create_response(input=items[20:], previous_response_id=first_id)["id"]
     item_ids: list[str] = []
     page_count = 0
+    query: dict[str, str] = {}
     while True:
-        page = worker_api.list_input_items(response_id, **({"after": item_ids[-1]} if item_ids else {})).get_json()
+        page = worker_api.list_input_items(response_id, **query).get_json()
         item_ids += [item["id"] for item in page["data"]]
         page_count += 1
         if not page["has_more"]:
             break
+        query["after"] = page["last_id"]
 
     assert [item_id for item_id in item_ids if item_id.startswith("n")] == [f"n{number}" for number in range(40)]
     assert page_count == 2
@@ -255,7 +258,8 @@ def test_a_context_above_the_input_limit_is_rejected(worker_api: Api) -> None:
 
 
 def test_a_repeated_item_with_an_image_is_in_the_context_once(worker_api: Api) -> None:
-    items = [{**image(LARGE_URL)[0], "id": "m1"}]
+    (message,) = image(LARGE_URL)
+    items = [message | {"id": "m1"}]
     first_id = worker_api.create_ended_response(input=items)["id"]
     second_id = worker_api.create_response(
         previous_response_id=first_id, input=[*items, {"role": "user", "content": "and?"}]

@@ -22,6 +22,7 @@ FILE = {"type": "input_file", "filename": "a.txt", "file_data": "data:text/plain
 
 
 def request_with_prompt(prompt: dict[str, Any], **variables: Any) -> dict[str, Any]:
+    """The fields of a request with a prompt from `TEMPLATE`; `variables` replace the default values."""
     values = {"photo": IMAGE, "report": FILE} | variables
     return {"prompt": {"id": prompt["id"], "variables": values}, "input": None, "model": None}
 

@@ -1,4 +1,4 @@
-"""Requests with a `prompt`: it is resolved once and stored with the response, and errors state their location."""
+"""Requests with a `prompt`: the prompt is resolved once and stored with the response; errors state their location."""
 
 import json
 import logging
@@ -28,22 +28,29 @@ FULL_TEMPLATE = {
     "reasoning": {"effort": "low"},
     "text": {"format": {"type": "json_object"}},
 }
-VARIABLES = {"role": "a bot", "name": "Ada"}
+VARIABLES: dict[str, Any] = {"role": "a bot", "name": "Ada"}
 
 
 def list_texts(api: Api, response_id: str) -> list[tuple[str, str]]:
+    """The role and the text of every part of a response's context, in order."""
     items = api.list_input_items(response_id).get_json()["data"]
     return [(item["role"], part["text"]) for item in items for part in item["content"]]
 
 
-def create_with_prompt(api: Api, prompt: dict[str, Any], **changes: Any) -> dict[str, Any]:
+def create_with_prompt(
+    api: Api,
+    prompt: dict[str, Any],
+    *,
+    variables: dict[str, Any] = VARIABLES,
+    version: str | int | None = None,
+    **changes: Any,
+) -> dict[str, Any]:
     """Create a response with a prompt, by default without input and model; return its document."""
-    prompt_fields = {"id": prompt["id"], "variables": changes.pop("variables", VARIABLES)} | changes.pop(
-        "prompt_changes", {}
-    )
-    return check_document(
-        api.post_response(**{"input": None, "model": None, "prompt": prompt_fields} | changes), "queued"
-    )
+    prompt_fields = {"id": prompt["id"], "variables": variables}
+    if version is not None:
+        prompt_fields["version"] = version
+    request = {"input": None, "model": None, "prompt": prompt_fields} | changes
+    return check_document(api.post_response(**request), "queued")
 
 
 def test_a_prompt_provides_the_instructions_and_the_messages_before_the_input(worker_api: Api) -> None:
@@ -73,7 +80,7 @@ def test_a_prompt_provides_the_instructions_and_the_messages_before_the_input(wo
 
 def test_a_deeply_nested_template_can_be_used(worker_api: Api) -> None:
     value: Any = "deep"
-    for _ in range(220):
+    for _ in range(220):  # near the limit of about 240 levels
         value = [value]
     prompt = create_prompt(worker_api, {"input": "hi", "tools": [{"type": "mcp", "nested": value}]})
 
@@ -124,13 +131,13 @@ def test_a_response_does_not_change_with_its_prompt(worker_api: Api) -> None:
 
     post_prompt(worker_api, {"template": {"input": "Other."}, "make_default": True}, f"/{prompt['id']}/versions")
     newest_response = create_with_prompt(worker_api, prompt, variables={}, model="scripted")
-    old_response = create_with_prompt(worker_api, prompt, prompt_changes={"version": "1"})
-    numbered_response = create_with_prompt(worker_api, prompt, prompt_changes={"version": 1})
+    old_response = create_with_prompt(worker_api, prompt, version="1")
+    integer_version_response = create_with_prompt(worker_api, prompt, version=1)
     worker_api.send_request("DELETE", f"/v1/prompts/{prompt['id']}")
 
     assert list_texts(worker_api, newest_response["id"]) == [("user", "Other.")]
     assert (newest_response["prompt"]["version"], newest_response["instructions"]) == ("2", None)
-    assert old_response["prompt"]["version"] == numbered_response["prompt"]["version"] == "1"
+    assert old_response["prompt"]["version"] == integer_version_response["prompt"]["version"] == "1"
     assert worker_api.get_response(first_response["id"]).get_json() == first_response
     assert list_texts(worker_api, old_response["id"]) == list_texts(worker_api, first_response["id"])
     assert worker_api.run_response(first_response["id"]).request.instructions == "Answer as a bot."
@@ -139,7 +146,7 @@ def test_a_response_does_not_change_with_its_prompt(worker_api: Api) -> None:
     check_error(worker_api.post_response(**body), 400, "prompt_not_found", "prompt.id")
 
 
-def test_a_key_with_different_variables_is_rejected(worker_api: Api) -> None:
+def test_an_idempotency_key_with_different_variables_is_rejected(worker_api: Api) -> None:
     prompt = create_prompt(worker_api, {"input": "{{x}}", "variables": {"x": {}}})
     headers = {"Idempotency-Key": f"variables {prompt['id']}"}
     worker_api.post_response(prompt={"id": prompt["id"], "variables": {"x": "a"}}, headers=headers)
@@ -255,7 +262,7 @@ def test_a_request_is_rejected_if_neither_it_nor_its_prompt_has_a_model(worker_a
     assert worker_api.count_rows() == row_counts
 
 
-def test_a_parameter_that_conflicts_with_the_prompt_is_rejected_with_its_location(worker_api: Api) -> None:
+def test_an_invalid_request_with_a_prompt_is_rejected_with_the_location(worker_api: Api) -> None:
     prompt = {"prompt": {"id": create_prompt(worker_api, FULL_TEMPLATE)["id"], "variables": VARIABLES}}
     row_counts = worker_api.count_rows()
 

@@ -18,28 +18,31 @@ from worker.run.output import OutputWriter
 from worker.run.run import Run
 
 ENCRYPTION_KEY = "key-one-" + "k" * 32
+# The `encrypted_content` of the model server, which the API encrypts together with the text of the reasoning.
+MODEL_SERVER_DATA = "data of the model server"
 INCLUDE = {"include": ["reasoning.encrypted_content"]}
 REASONING_OUTPUTS: tuple[Output, ...] = (
     ReasoningDelta("six times seven"),
     SummaryDelta("It multiplies."),
-    ItemEnd("own blob"),
+    ItemEnd(MODEL_SERVER_DATA),
 )
 
 
 @pytest.fixture
 def api(settings: Settings) -> Iterator[Api]:
-    """A server with an encryption key."""
+    """A client of the application with an encryption key and a registered worker."""
     with open_core(settings.model_copy(update={"secret_key": secret_key(ENCRYPTION_KEY)})) as core:
         register_worker(core, slots=1000)
         yield Api(core)
 
 
 def secret_key(text: str) -> Any:
+    """The value of the setting `secret_key` for this text."""
     return Settings(secret_key=text).secret_key
 
 
 def create_ended_response(api: Api, *outputs: Output, **changes: Any) -> dict[str, Any]:
-    """Create a response, run it with the given outputs of the model server, and return its final document."""
+    """Create a response, run it with these outputs of the model server, and return its final document."""
     response_id = api.create_response(**changes)["id"]
     attempt = claim(api.core, response_id)
     run = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
@@ -79,7 +82,7 @@ def test_a_finished_reasoning_item_is_encrypted(api: Api) -> None:
     assert done_item == response["output"][0]
     assert done_item["type"] == "reasoning"
     assert "encrypted_content" not in added_item
-    assert "own blob" not in str(response)
+    assert MODEL_SERVER_DATA not in str(response)
 
 
 def test_reasoning_at_the_end_of_an_output_is_encrypted(api: Api) -> None:
@@ -103,7 +106,7 @@ def test_a_model_receives_its_reasoning_from_an_item_without_text(api: Api, chan
 
     assert context[1]["content"] == [{"type": "reasoning_text", "text": "six times seven"}]
     assert context[1]["summary"] == [{"type": "summary_text", "text": "It multiplies."}]
-    assert context[1]["encrypted_content"] == "own blob"
+    assert context[1]["encrypted_content"] == MODEL_SERVER_DATA
 
 
 def test_another_model_receives_the_text_but_not_the_data_of_the_first_model(api: Api) -> None:
@@ -120,7 +123,7 @@ def test_a_model_receives_its_reasoning_from_a_chain(api: Api) -> None:
 
     context = create_and_read_context(api, previous_response_id=parent["id"])
 
-    assert context[1]["encrypted_content"] == "own blob"
+    assert context[1]["encrypted_content"] == MODEL_SERVER_DATA
     assert context[1]["content"] == [{"type": "reasoning_text", "text": "six times seven"}]
 
 
@@ -186,14 +189,14 @@ def test_content_can_be_decrypted_with_an_old_key_until_the_key_is_removed(api: 
         api_with_both_keys = Api(core)
         assert (
             create_and_read_context(api_with_both_keys, **request_with_item(item, content=None))[1]["encrypted_content"]
-            == "own blob"
+            == MODEL_SERVER_DATA
         )
         new_item = create_reasoning_item(api_with_both_keys)
     with open_core(settings.model_copy(update={"secret_key": secret_key(new_key)})) as core:
         api_with_new_key = Api(core)
         assert (
             create_and_read_context(api_with_new_key, **request_with_item(new_item))[1]["encrypted_content"]
-            == "own blob"
+            == MODEL_SERVER_DATA
         )
         message = check_error(
             api_with_new_key.post_response(**request_with_item(item)),

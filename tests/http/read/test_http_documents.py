@@ -19,7 +19,7 @@ TEXT_PATH = PartPath("msg_1", 0, "output_text", 0)
 
 @pytest.fixture
 def api(core: Core) -> Api:
-    """The application on a database of one test, with a live worker."""
+    """A client of the application, on a database of one test, with a registered worker."""
     register_worker(core)
     return Api(core)
 

@@ -8,7 +8,7 @@ import pytest
 from core.bootstrap import POLL_THREADS, open_core
 from core.runs.ends import Outcome, failed_outcome
 from core.settings import Settings
-from tests.harness.engine import register_worker
+from tests.harness.engine import COMPLETED, register_worker
 from tests.harness.waiting import until
 from tests.http.http_api import Api, check_document, check_error
 from tests.http.statuses import INCOMPLETE_OUTCOME
@@ -16,13 +16,13 @@ from tests.http.waiting_requests import waiting_request
 from worker.models.protocol import ToolCall
 
 
-@pytest.mark.parametrize(("outcome", "status"), [(None, "completed"), (INCOMPLETE_OUTCOME, "incomplete")])
+@pytest.mark.parametrize(("outcome", "status"), [(COMPLETED, "completed"), (INCOMPLETE_OUTCOME, "incomplete")])
 def test_a_foreground_request_waits_and_returns_the_ended_response(
-    worker_api: Api, outcome: Outcome | None, status: str
+    worker_api: Api, outcome: Outcome, status: str
 ) -> None:
     with waiting_request(worker_api) as (response_id, future):
         assert not future.done()
-        worker_api.run_response(response_id, "Hello", **({"outcome": outcome} if outcome else {}))
+        worker_api.run_response(response_id, "Hello", outcome=outcome)
 
     body = check_document(future.result(), status)
     assert body["id"] == response_id
@@ -69,10 +69,12 @@ def test_a_failure_before_the_first_byte_is_an_http_error(
     worker_api: Api, code: str, status: int, error_type: str
 ) -> None:
     with waiting_request(worker_api) as (response_id, future):
-        worker_api.run_response(response_id, None, outcome=failed_outcome(code, "The model server said no."))
+        worker_api.run_response(
+            response_id, None, outcome=failed_outcome(code, "The model server refused the request.")
+        )
 
     message = check_error(future.result(), status, code, error_type=error_type)
-    assert message == "The model server said no."
+    assert message == "The model server refused the request."
     assert future.result().headers["x-should-retry"] == "false"
     check_document(worker_api.get_response(response_id), "failed")
 
@@ -100,13 +102,14 @@ def test_a_slow_answer_begins_with_whitespace_and_is_valid_json(worker_api: Api)
 def test_an_unstored_response_is_returned_once_and_cannot_be_retrieved(worker_api: Api) -> None:
     row_counts = worker_api.count_rows()
     items = [{"id": "unstored", "role": "user", "content": "secret"}]
+    requests_by_id = (
+        worker_api.get_response,
+        worker_api.delete_response,
+        worker_api.cancel_response,
+        worker_api.list_input_items,
+    )
     with waiting_request(worker_api, store=False, input=items) as (response_id, future):
-        for request_by_id in (
-            worker_api.get_response,
-            worker_api.delete_response,
-            worker_api.cancel_response,
-            worker_api.list_input_items,
-        ):
+        for request_by_id in requests_by_id:
             check_error(request_by_id(response_id), 404, None, "response_id")
         assert response_id not in worker_api.list_responses().text
         worker_api.run_response(response_id)
@@ -114,12 +117,7 @@ def test_an_unstored_response_is_returned_once_and_cannot_be_retrieved(worker_ap
     body = check_document(future.result(), "completed")
     assert body["store"] is False
     assert worker_api.count_rows() == row_counts
-    for request_by_id in (
-        worker_api.get_response,
-        worker_api.delete_response,
-        worker_api.cancel_response,
-        worker_api.list_input_items,
-    ):
+    for request_by_id in requests_by_id:
         check_error(request_by_id(response_id), 404, None, "response_id")
     for changes, code, param in (
         ({"previous_response_id": response_id}, "previous_response_not_found", "previous_response_id"),

@@ -5,7 +5,7 @@ from openai.types.responses.response_item_list import ResponseItemList
 
 from tests.contract import inputs
 from tests.http.http_api import Api, check_error
-from tests.http.statuses import move_to_status
+from tests.http.statuses import ALL_STATUSES, move_to_status
 
 
 def test_a_text_is_listed_as_one_user_message(worker_api: Api) -> None:
@@ -21,6 +21,7 @@ def test_a_text_is_listed_as_one_user_message(worker_api: Api) -> None:
     }
 
 
+# An item of a request, the prefix of its ID in the list, and the fields in the list that differ from the request.
 ITEM_CASES = [
     ({"role": "user", "content": "a"}, "msg_", {"content": [inputs.TEXT | {"text": "a"}]}),
     ({"role": "system", "content": [inputs.TEXT, inputs.TEXT]}, "msg_", {"content": [inputs.TEXT, inputs.TEXT]}),
@@ -47,10 +48,10 @@ def test_every_kind_of_item_is_listed_with_an_id_and_a_status(
 ) -> None:
     answer = worker_api.list_input_items(worker_api.create_response(input=[item])["id"])
 
-    (list_item,) = answer.get_json()["data"]
-    assert list_item["id"].startswith(prefix)
-    assert len(list_item["id"]) == len(prefix) + 48
-    assert list_item == {"type": "message", "status": "completed", "id": list_item["id"]} | item | expected_fields
+    (listed_item,) = answer.get_json()["data"]
+    assert listed_item["id"].startswith(prefix)
+    assert len(listed_item["id"]) == len(prefix) + 48
+    assert listed_item == {"type": "message", "status": "completed", "id": listed_item["id"]} | item | expected_fields
     if item.get("role") != "assistant":  # the published type does not allow output items in a request's input
         ResponseItemList.model_validate_json(answer.data, strict=True)
 
@@ -79,7 +80,7 @@ def test_ids_from_the_client_are_listed_without_duplicates(worker_api: Api) -> N
     assert [item["id"] for item in listed_items] == ["a", "b/ü"]
 
 
-@pytest.mark.parametrize("status", ["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"])
+@pytest.mark.parametrize("status", ALL_STATUSES)
 def test_input_items_are_listed_at_every_status(worker_api: Api, status: str) -> None:
     response_id = worker_api.create_response()["id"]
     first_page = worker_api.list_input_items(response_id).get_json()

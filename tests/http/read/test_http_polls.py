@@ -1,4 +1,4 @@
-"""Polls: answers if a response has not changed, and waits for the end of a response."""
+"""Polls with `If-None-Match`, and polls that wait for the end of a response (`Prefer: wait`)."""
 
 import threading
 import time

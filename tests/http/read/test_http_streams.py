@@ -11,11 +11,11 @@ from tests.stream_checker import check
 
 def parse_stream(frames: bytes) -> tuple[list[dict[str, Any]], bool]:
     """The events in a stream's bytes, and whether the stream ended with `[DONE]`."""
-    *events, last_frame = frames.decode().removesuffix("\n\n").split("\n\n")
-    is_complete = last_frame == "data: [DONE]"
-    return [
-        json.loads(frame.partition("\ndata: ")[2]) for frame in (events if is_complete else [*events, last_frame])
-    ], is_complete
+    event_frames = frames.decode().removesuffix("\n\n").split("\n\n")
+    is_complete = event_frames[-1] == "data: [DONE]"
+    if is_complete:
+        event_frames.pop()
+    return [json.loads(frame.partition("\ndata: ")[2]) for frame in event_frames], is_complete
 
 
 @pytest.mark.parametrize("starting_after", ["abc", "1.5", "", "0x1", "1 2"])
