@@ -1,4 +1,4 @@
-"""The broadcaster on a real Valkey and Postgres: a subscription misses no event and receives none twice."""
+"""The broadcaster on a real Valkey and Postgres: a subscription receives every event exactly once."""
 
 import threading
 import time
@@ -9,13 +9,14 @@ import redis
 
 from core import errors, jsonio
 from core.bootstrap import Core
-from core.notify.bus import MAX_SENT_BYTES, Notice, events_channel
+from core.notify.bus import MAX_SENT_BYTES, Bus, Notice, events_channel
 from core.runs.attempt import Attempt
 from core.runs.attempts import Batch
 from core.settings import Settings
-from core.streams.broadcaster import BUFFER_BYTES, POLL_INTERVAL_S, Subscription
+from core.streams.broadcaster import BUFFER_BYTES, POLL_INTERVAL_S, Broadcaster, Subscription
 from core.wire import item_events
 from core.wire.item_events import PartPath
+from tests.harness import tcp_proxy
 from tests.harness.engine import COMPLETED, batch, claim, create_caller, opening_batch, register_worker, sql, submit
 from tests.harness.waiting import until
 
@@ -24,7 +25,7 @@ HEARTBEAT_S = 60
 
 
 class StreamReader(threading.Thread):
-    """A thread that reads and stores a response's events."""
+    """A thread that reads a response's event stream and keeps the events in `lines`."""
 
     def __init__(self, core: Core, response_id: str, after: int = -1) -> None:
         super().__init__(daemon=True)
@@ -44,7 +45,7 @@ class StreamReader(threading.Thread):
         return [jsonio.loads(line)["sequence_number"] for line in self.lines]
 
     def wait_for_events(self, next_seq: int, timeout_s: float = 5) -> None:
-        """Wait until all events below this number have arrived, each once and in order."""
+        """Wait until the events before number `next_seq` have arrived, each once and in order."""
         until(lambda: len(self.lines) >= next_seq, timeout_s=timeout_s, first_pause_s=0.005)
         assert self.sequence_numbers() == list(range(next_seq))
 
@@ -59,13 +60,15 @@ def attempt(core: Core) -> Attempt:
 
 
 def delta_batch(attempt: Attempt, first_seq: int, text: str = " more") -> Batch:
+    """A batch of one text delta with this sequence number."""
     return batch(attempt, [item_events.delta(PART, text)], first_seq)
 
 
 def wait_for_subscription(valkey_url: str, response_id: str) -> None:
-    """Wait until a broadcaster is subscribed to this response's channel."""
+    """Wait until a broadcaster is subscribed to the channel of the response in Valkey."""
     with redis.Redis.from_url(valkey_url) as client:
-        until(lambda: client.pubsub_numsub(events_channel(response_id))[0][1] == 1)
+        channel = events_channel(response_id)
+        until(lambda: dict(client.pubsub_numsub(channel))[channel.encode()] == 1)
 
 
 def test_a_published_batch_arrives_immediately_and_exactly_once(core: Core, valkey_url: str, attempt: Attempt) -> None:
@@ -188,3 +191,22 @@ def test_the_buffer_of_a_subscription_is_bounded_and_its_excess_is_read_from_pos
     assert subscription.take_read_request()
     lines = subscription.take_events()
     assert len(lines) * len(line) <= BUFFER_BYTES
+
+
+def test_a_broadcaster_reconnects_after_redis_stops_answering(core: Core, settings: Settings) -> None:
+    with tcp_proxy.running(settings.redis_url.get_secret_value()) as proxy:
+        bus = Bus(proxy.url)
+        broadcaster = Broadcaster(core.streams._database, bus, follow_s=15)
+        subscription = broadcaster.subscribe("resp_none", with_events=True)
+        try:
+            until(lambda: proxy.accepted_connections == 1)
+            until(subscription.take_read_request)
+            proxy.blackhole()
+            until(lambda: proxy.discarded_reads >= 2, timeout_s=20)
+            proxy.pass_on()
+
+            until(lambda: proxy.accepted_connections >= 2, timeout_s=20)
+        finally:
+            broadcaster.unsubscribe(subscription)
+            broadcaster.close()
+            bus.close()

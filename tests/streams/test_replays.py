@@ -1,6 +1,7 @@
 """Clients and operators can read deleted logs as if the logs still existed."""
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -12,7 +13,6 @@ from core.runs.ends import failed_outcome
 from core.settings import Settings
 from core.wire import transcript
 from tests import stream_checker
-from tests.harness import tcp_proxy
 from tests.harness.engine import (
     COMPLETED,
     batch,
@@ -24,9 +24,9 @@ from tests.harness.engine import (
     sql,
     submit,
 )
-from tests.harness.waiting import until
 
 WEEK_S = 604_800
+RunTail = Callable[[str], Result]
 
 
 def read_events(core: Core, response_id: str, after: int = -1) -> list[dict]:
@@ -107,10 +107,10 @@ def test_the_rebuilt_log_of_a_response_that_never_ran_has_no_in_progress_event(c
 
 
 @pytest.fixture
-def tail(settings: Settings):
-    """A function that runs `backburner responses tail` with this test's servers."""
+def run_tail(settings: Settings) -> RunTail:
+    """A function that runs `backburner responses tail` for a response, with the servers of the test."""
 
-    def run_tail(response_id: str) -> Result:
+    def run_command(response_id: str) -> Result:
         env = {
             "BACKBURNER_HOME": str(settings.home),
             "BACKBURNER_CONFIG": str(settings.config),
@@ -119,28 +119,28 @@ def tail(settings: Settings):
         }
         return CliRunner().invoke(main, ["responses", "tail", response_id], env=env)
 
-    return run_tail
+    return run_command
 
 
-def test_tail_prints_the_text_and_the_status_of_a_response(core: Core, settings: Settings, tail) -> None:
+def test_tail_prints_the_text_and_the_status_of_a_response(core: Core, settings: Settings, run_tail: RunTail) -> None:
     register_worker(core)
     response_id = create_old_response(core, settings, ["It is ", "\x1b[31mred", "\n"])
-    result = tail(response_id)
+    result = run_tail(response_id)
     core.sweep.run()
 
     assert result.exit_code == 0, result.output
     assert result.output == "Hello\nIt is \N{REPLACEMENT CHARACTER}[31mred\ncompleted\n"
-    assert tail(response_id).output == result.output
+    assert run_tail(response_id).output == result.output
 
 
-def test_tail_waits_for_the_end_of_a_running_response_and_reports_its_failure(core: Core, tail) -> None:
+def test_tail_waits_for_the_end_of_a_running_response_and_reports_its_failure(core: Core, run_tail: RunTail) -> None:
     register_worker(core)
     attempt = claim(core, submit(core, create_caller(core)))
     first_batch = opening_batch(attempt)
     core.attempts.append_events([first_batch])
 
     with ThreadPoolExecutor(1) as thread:
-        future = thread.submit(tail, attempt.response_id)
+        future = thread.submit(run_tail, attempt.response_id)
         core.attempts.end(
             attempt, failed_outcome("server_error", "It broke."), batch(attempt, [], first_batch.next_seq)
         )
@@ -150,30 +150,8 @@ def test_tail_waits_for_the_end_of_a_running_response_and_reports_its_failure(co
     assert result.output == "Hello\nfailed: server_error: It broke.\n"
 
 
-def test_tail_reports_an_unknown_response(core: Core, tail) -> None:
-    result = tail("resp_" + "0" * 48)
+def test_tail_reports_an_unknown_response(core: Core, run_tail: RunTail) -> None:
+    result = run_tail("resp_" + "0" * 48)
 
     assert result.exit_code == 1
     assert "There is no response" in result.output
-
-
-def test_a_listener_reconnects_after_redis_stops_answering(core: Core, settings: Settings) -> None:
-    from core.notify.bus import Bus
-    from core.streams.broadcaster import Broadcaster
-
-    with tcp_proxy.running(settings.redis_url.get_secret_value()) as proxy:
-        bus = Bus(proxy.url)
-        broadcaster = Broadcaster(core.streams._database, bus, follow_s=15)
-        subscription = broadcaster.subscribe("resp_none", with_events=True)
-        try:
-            until(lambda: proxy.accepted_connections == 1)
-            until(subscription.take_read_request)
-            proxy.blackhole()
-            until(lambda: proxy.discarded_reads >= 2, timeout_s=20)
-            proxy.pass_on()
-
-            until(lambda: proxy.accepted_connections >= 2, timeout_s=20)
-        finally:
-            broadcaster.unsubscribe(subscription)
-            broadcaster.close()
-            bus.close()

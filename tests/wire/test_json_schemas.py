@@ -16,13 +16,14 @@ from core.wire import json_schema
 PARAM = "text.format.schema"
 
 
-def chain(length: int, end: dict[str, Any]) -> dict[str, Any]:
-    """A schema with definitions that each refer to the next one."""
+def reference_chain(length: int, end: dict[str, Any]) -> dict[str, Any]:
+    """A schema with `length` definitions that each refer to the next definition; the last of them refers to `end`."""
     definitions = {f"d{n}": {"$ref": f"#/$defs/d{n + 1}"} for n in range(length)}
     return {"$defs": definitions | {f"d{length}": end}}
 
 
 def nest(keyword: str, depth: int) -> dict[str, Any]:
+    """A schema in which the value of the keyword is a schema with the same keyword, and so on to this depth."""
     schema: dict[str, Any] = {}
     for _ in range(depth):
         schema = {keyword: schema}
@@ -30,6 +31,7 @@ def nest(keyword: str, depth: int) -> dict[str, Any]:
 
 
 def repeat_property(value: Any, count: int) -> dict[str, Any]:
+    """A schema with `count` properties that have the same schema."""
     return {"properties": {f"p{n}": value for n in range(count)}}
 
 
@@ -53,7 +55,7 @@ VALID_SCHEMAS: dict[str, dict[str, Any]] = {
     "unknown keywords": {"x-order": 1, "nullable": True, "example": {"type": 5}},
     "patterns with ECMA 262 constructs": {"allOf": [{"pattern": p} for p in (r"(?<y>\d{4})\k<y>", r"[\p{L}\-]+", r"\cA\u{1F600}\/", r"(?<=a|bc)d")]},
     "a pattern with catastrophic backtracking": {"pattern": "^(a+)+$", "examples": ["a" * 50 + "!"]},
-    "a long chain of references": chain(900, {"type": "string"}),
+    "a long chain of references": reference_chain(900, {"type": "string"}),
     "100 levels of nesting": nest("not", 100),
     "a length of 1.0": {"minLength": 1.0},
 }  # fmt: skip
@@ -88,7 +90,7 @@ INVALID_SCHEMAS: dict[str, tuple[dict[str, Any] | Callable[[], dict[str, Any]], 
     ),
     "an invalid content schema": ({"contentSchema": {"$anchor": []}, "$ref": "#"}, "at '/contentSchema/$anchor"),
     "a reference to itself": ({"$ref": "#"}, "circular reference"),
-    "a cycle of references": (chain(3, {"$ref": "#/$defs/d0"}), "circular reference"),
+    "a cycle of references": (reference_chain(3, {"$ref": "#/$defs/d0"}), "circular reference"),
     "10,000 levels of nesting": (nest("not", 10_000), "nested too deeply: at most 128 levels"),
     "an enum with 10,000 levels of nesting": ({"enum": nest("a", 10_000)}, "nested too deeply"),
     "an enum of a million values": (lambda: {"enum": list(range(1_000_000))}, "20,000 values"),
@@ -104,8 +106,8 @@ SLOWEST_SCHEMAS: dict[str, dict[str, Any]] = {
     "properties with a wrong type": repeat_property({"type": "strin"}, 9_900),
     "boolean schemas": {"allOf": [True] * 19_990},
     "references": {"$defs": {"a": {}}} | repeat_property({"$ref": "#/$defs/a"}, 999),
-    "a chain of references": chain(999, {}),
-    "a cycle of references": chain(998, {"$ref": "#/$defs/d0"}),
+    "a chain of references": reference_chain(999, {}),
+    "a cycle of references": reference_chain(998, {"$ref": "#/$defs/d0"}),
     "identifiers": {"$defs": {f"d{n}": {"$id": f"https://example.com/{n}", "$ref": "0"} for n in range(999)}},
     "patterns": {"patternProperties": {f"[a-z]{{{n}}}": {} for n in range(600)}},
     "a long pattern": {"pattern": "(?:a|b)" * 2_800},
@@ -158,8 +160,8 @@ _values = st.one_of(
 )  # fmt: skip
 _METASCHEMA_URL = "https://json-schema.org/draft/2020-12/meta/"
 _VOCABULARIES = ("core", "applicator", "unevaluated", "validation", "meta-data", "format-annotation")
-# Without `$` keywords and `pattern`, for which not every string is valid, and without keywords with a different
-# meaning in older drafts.
+# The keywords of the metaschema, without `pattern` and keywords with `$`, for which not every string is valid, and
+# without keywords that have a different meaning in older drafts.
 _KEYWORDS = sorted(
     {
         keyword

@@ -18,11 +18,12 @@ TERMINAL_STATUSES = ["completed", "incomplete", "failed", "cancelled"]
 
 
 def document(status: str, output: list[dict], *, background: bool = True) -> dict[str, Any]:
-    """Return a response object with only the fields that are needed to build a log."""
+    """A response object with only the fields that are needed to rebuild a log."""
     return {"id": "resp_1", "object": "response", "status": status, "background": background, "output": output}
 
 
 def tool_call_events(text: str, *, is_custom: bool) -> list[dict]:
+    """The events of a complete tool call with this text as its arguments or its input."""
     key = "input" if is_custom else "arguments"
     item = {
         "type": "custom_tool_call" if is_custom else "function_call",
@@ -35,6 +36,7 @@ def tool_call_events(text: str, *, is_custom: bool) -> list[dict]:
     return item_events.tool_call(item, 0)
 
 
+# The type, the deltas and the number of annotations of a part, and whether the deltas have log probabilities.
 parts = st.tuples(st.sampled_from(sorted(PARTS)), deltas, st.integers(0, 2), st.booleans())
 tool_calls = st.builds(lambda text, is_custom: tool_call_events(text, is_custom=is_custom), texts, st.booleans())
 
@@ -98,15 +100,15 @@ def test_a_rebuilt_log_has_the_event_types_and_parts_of_the_original_apart_from_
     def types_without_text_deltas(events: list[dict]) -> list[str]:
         return [event["type"] for event in events if not event["type"].endswith("_text.delta")]
 
-    def part_events(events: list[dict]) -> list[tuple]:
+    def events_with_parts(events: list[dict]) -> list[tuple]:
         return [(event["type"], event.get("item"), event.get("part")) for event in events if "part" in event]
 
     log = [event for event in log if event["type"] != "response.refusal.delta"]
     rebuilt_log = [event for event in rebuild_log(log) if event["type"] != "response.refusal.delta"]
 
-    # In a rebuilt log, contents precede summaries; a run may alternate between them.
+    # Sorted, because all contents precede the summaries in a rebuilt log, whereas a run may alternate between them.
     assert sorted(types_without_text_deltas(rebuilt_log)) == sorted(types_without_text_deltas(log))
-    assert sorted(map(str, part_events(rebuilt_log))) == sorted(map(str, part_events(log)))
+    assert sorted(map(str, events_with_parts(rebuilt_log))) == sorted(map(str, events_with_parts(log)))
 
 
 @given(logs())
@@ -125,7 +127,7 @@ def test_the_deltas_of_a_rebuilt_log_join_to_the_texts_and_logprobs_of_the_origi
 
 
 @given(logs(), st.integers(-1, 80))
-def test_a_resuming_client_gets_all_remaining_events_or_after_the_opening_only_the_last_one(
+def test_a_stream_resumed_after_the_opening_events_contains_only_the_last_event(
     log: list[dict], last_received_seq: int
 ) -> None:
     opening_count = sum("response" in event for event in log) - 1

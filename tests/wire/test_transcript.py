@@ -1,4 +1,4 @@
-"""The transcript that results from event logs with every kind of item and part."""
+"""The transcripts of event logs with every kind of item and part."""
 
 import json
 from copy import deepcopy
@@ -83,13 +83,13 @@ def test_the_parts_of_a_message_are_folded_in_order(
 
 
 def test_reasoning_text_and_summaries_are_separate_lists() -> None:
-    content, summary = PartPath("rs_1", 0, "reasoning_text", 0), PartPath("rs_1", 0, "summary_text", 0)
+    content_path, summary_path = PartPath("rs_1", 0, "reasoning_text", 0), PartPath("rs_1", 0, "summary_text", 0)
     events = [
         item_events.open_item(item_events.empty_item("reasoning", "rs_1"), 0),
-        item_events.open_part(content),
-        item_events.delta(content, "hm"),
-        item_events.open_part(summary),
-        item_events.delta(summary, "It thinks."),
+        item_events.open_part(content_path),
+        item_events.delta(content_path, "hm"),
+        item_events.open_part(summary_path),
+        item_events.delta(summary_path, "It thinks."),
     ]
 
     log_transcript = transcript.fold(events)
