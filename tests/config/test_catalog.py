@@ -1,4 +1,4 @@
-"""A mistake in backburner.toml is reported with its key and, if the intention is clear, the correction."""
+"""A mistake in backburner.toml is reported with its key and, if there is a similar valid key, with that key."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ SERVER = 'base_url = "http://127.0.0.1:1/v1"\n'
     ],
     ids=["a name with a dot", "a name with dots", "a wrong table", "a typo", "an unknown key", "an invalid value"],
 )
-def test_a_mistake_in_the_configuration_is_reported_with_its_correction(
+def test_a_mistake_in_the_configuration_is_reported_with_its_key_and_any_similar_key(
     tmp_path: Path, text: str, message: str
 ) -> None:
     path = tmp_path / "backburner.toml"

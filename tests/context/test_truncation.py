@@ -1,4 +1,4 @@
-"""The turns that truncation drops from contexts of random items."""
+"""Truncation: the turns that it drops from a context, and the search for the cut that fits."""
 
 from typing import Any
 
@@ -73,21 +73,22 @@ def test_a_cut_drops_complete_turns_and_never_separates_a_call_from_its_output(c
 
 @given(contexts())
 def test_system_and_developer_messages_and_the_last_question_are_never_dropped(context: list[Item]) -> None:
-    roles = [(item.get("role"), item["id"]) for item in context]
-    last_question = [(role, item_id) for role, item_id in roles if role == "user"][-1:]
+    instruction_ids = {item["id"] for item in context if item.get("role") in {"system", "developer"}}
+    question_ids = [item["id"] for item in context if item.get("role") == "user"]
+    protected_ids = instruction_ids | set(question_ids[-1:])
 
     for position in truncation.cuts(context):
         _, dropped_ids = truncation.cut(context, position)
         assert dropped_ids
-        assert not [item_id for role, item_id in roles if role in {"system", "developer"} and item_id in dropped_ids]
-        assert not {item_id for _, item_id in last_question} & set(dropped_ids)
+        assert not protected_ids & set(dropped_ids)
 
 
 @given(contexts())
-def test_each_cut_drops_more_than_the_one_before(context: list[Item]) -> None:
-    counts = [len(truncation.cut(context, position)[1]) for position in truncation.cuts(context)]
+def test_each_cut_drops_more_items_than_the_previous_cut(context: list[Item]) -> None:
+    cuts = [truncation.cut(context, position) for position in truncation.cuts(context)]
+    dropped_counts = [len(dropped_ids) for _, dropped_ids in cuts]
 
-    assert counts == sorted(set(counts))
+    assert dropped_counts == sorted(set(dropped_counts))
 
 
 def test_turns_between_a_call_and_its_output_are_dropped_together() -> None:

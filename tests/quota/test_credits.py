@@ -1,8 +1,10 @@
-"""Credits while Redis hangs, rejects writes or loses data: create requests are delayed briefly and never fail."""
+"""Credits while Redis hangs or rejects writes, after such a time, and the size and the refill of a bucket."""
 
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -16,6 +18,7 @@ from core.breaker import PROBE_INTERVAL_S
 from core.config.limits import Limits
 from core.quota.token_bucket import Credits
 from core.settings import Settings
+from core.tenants.keys import Caller
 from tests.harness.engine import create_caller, submit
 from tests.harness.waiting import until
 
@@ -35,13 +38,23 @@ def config(config: Path) -> Path:
 
 
 @pytest.fixture
-def valkey(settings: Settings):
+def valkey(settings: Settings) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
         yield client
 
 
-def submit_over_limit(core: Core, client, **fields: object) -> errors.RateLimitExceeded:
-    """Submit a request that exceeds the limit; return the error."""
+@contextmanager
+def rejected_writes(valkey: redis.Redis) -> Iterator[None]:
+    """Let Valkey reject writes, by a memory limit that is always exceeded."""
+    valkey.config_set("maxmemory", 1)
+    try:
+        yield
+    finally:
+        valkey.config_set("maxmemory", 0)
+
+
+def submit_over_limit(core: Core, client: Caller, **fields: object) -> errors.RateLimitExceeded:
+    """Submit a request of the tier `default` that exceeds the limit; return the error."""
     with pytest.raises(errors.RateLimitExceeded) as error_info:
         submit(core, client, service_tier="default", **fields)
     return error_info.value
@@ -54,7 +67,7 @@ def test_a_hanging_redis_delays_one_create_briefly_and_fails_none(core: Core, va
     os.kill(pid, signal.SIGSTOP)
     try:
         started_at = time.monotonic()
-        submit(core, client)  # one timeout for the credits and one for the dispatch
+        submit(core, client)  # waits for one timeout of the credits and one of the dispatch
         assert time.monotonic() - started_at < 1.5
         started_at = time.monotonic()
         for _ in range(3):
@@ -72,29 +85,23 @@ def test_a_hanging_redis_delays_one_create_briefly_and_fails_none(core: Core, va
 
 def test_creates_are_admitted_by_postgres_while_redis_rejects_writes(core: Core, valkey: redis.Redis) -> None:
     client = create_caller(core, "few-requests")
-    valkey.config_set("maxmemory", 1)
-    try:
+    with rejected_writes(valkey):
         for _ in range(5):
             submit(core, client)
         submit_over_limit(core, client)
-    finally:
-        valkey.config_set("maxmemory", 0)
 
 
 def test_tokens_are_limited_by_the_usage_of_the_last_minute_without_redis(
     core: Core, valkey: redis.Redis, settings: Settings
 ) -> None:
     client = create_caller(core, "few-tokens")
-    valkey.config_set("maxmemory", 1)
-    try:
+    with rejected_writes(valkey):
         submit(core, client, max_output_tokens=599)
         with psycopg.connect(settings.database_url.get_secret_value()) as connection:
             connection.execute("update responses set created_at = created_at - interval '40 s'")
         submit(core, client, max_output_tokens=299)
         error = submit_over_limit(core, client, max_output_tokens=399)
         assert submit_over_limit(core, client, max_output_tokens=799).retry_after_s == pytest.approx(60, abs=3)
-    finally:
-        valkey.config_set("maxmemory", 0)
     assert error.kind == "tokens"
     assert error.retry_after_s == pytest.approx(20, abs=3)  # when the first response is one minute old
 
@@ -104,10 +111,9 @@ def test_a_bucket_is_reduced_by_the_creates_admitted_while_redis_was_unavailable
 ) -> None:
     client = create_caller(core, "few-requests")
     submit(core, client)
-    valkey.config_set("maxmemory", 1)
-    for _ in range(3):
-        submit(core, client)
-    valkey.config_set("maxmemory", 0)
+    with rejected_writes(valkey):
+        for _ in range(3):
+            submit(core, client)
 
     def can_reach_redis() -> bool:
         return core.creation._admission._credits._breaker.allows_call

@@ -1,4 +1,4 @@
-"""The usage ledger: it has one accurate row per ended response, and credits are settled from it."""
+"""The usage ledger: its row for each ended response, the settlement of credits from these rows, and usage reports."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -42,16 +42,16 @@ def valkey(settings: Settings):
 
 
 def stored_tokens(valkey: redis.Redis) -> float:
-    """The tokens that Valkey stores for the only bucket, without the refill since its last update."""
+    """The tokens in the only bucket in Valkey at its last update, without the refill since then."""
     (bucket,) = valkey.keys("backburner:credits:*")
     return float(valkey.hget(bucket, "tokens"))
 
 
-def sum_usage(sql) -> tuple[tuple, tuple]:
-    """The total usage in the ledger and in the attempts."""
+def check_sums(sql) -> None:
+    """Assert that the total usage in the ledger equals the total usage of the attempts."""
     sums = "coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0), coalesce(sum(cached_tokens), 0)"
     sums += ", coalesce(sum(reasoning_tokens), 0)"
-    return sql(f"select {sums} from usage_ledger")[0], sql(f"select {sums} from attempts")[0]
+    assert sql(f"select {sums} from usage_ledger") == sql(f"select {sums} from attempts")
 
 
 def test_every_ended_response_has_one_row_whichever_process_ends_it(core: Core, sql) -> None:
@@ -93,7 +93,7 @@ def test_the_row_of_a_response_includes_all_its_attempts(core: Core, sql) -> Non
     end_response(core, response_id, AttemptUsage(10, 20, estimated=False))
 
     assert sql("select attempts, input_tokens, output_tokens, usage_estimated from usage_ledger") == [(2, 17, 23, True)]
-    assert sum_usage(sql)[0] == sum_usage(sql)[1]
+    check_sums(sql)
 
 
 def test_usage_reported_after_a_cancel_is_added_once_and_settled_again(core: Core, sql, valkey) -> None:
@@ -110,7 +110,7 @@ def test_usage_reported_after_a_cancel_is_added_once_and_settled_again(core: Cor
     assert sql("select input_tokens, output_tokens, usage_estimated, charged_tokens from usage_ledger") == [
         (30, 40, True, 0)
     ]
-    assert sum_usage(sql)[0] == sum_usage(sql)[1]
+    check_sums(sql)
     assert core.ledger.settle() == 1
     assert stored_tokens(valkey) == pytest.approx(9_930, abs=1)
     assert core.ledger.settle() == 0
@@ -139,7 +139,7 @@ def test_usage_reported_while_the_response_ends_is_counted_once(core: Core, sql)
             threads.submit(core.responses.cancel, client, attempt.response_id)
 
     assert sql("select count(*), sum(input_tokens), sum(output_tokens) from usage_ledger") == [(20, 60, 80)]
-    assert sum_usage(sql)[0] == sum_usage(sql)[1]
+    check_sums(sql)
 
 
 @pytest.mark.parametrize(
@@ -200,6 +200,7 @@ def test_a_lost_bucket_is_rebuilt_from_the_usage_of_the_last_minute(core: Core, 
     submit(core, client, max_output_tokens=299)
 
     (bucket,) = valkey.keys("backburner:credits:*")
+    # Five responses have not ended and reserve 300 tokens each, and four ended with 100 tokens within the last minute.
     assert stored_tokens(valkey) == 10_000 - 5 * 300 - 4 * 100 - 300
     assert float(valkey.hget(bucket, "requests")) == 100 - 9 - 1
 

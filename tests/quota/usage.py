@@ -1,4 +1,4 @@
-"""A helper that ends a response with a given usage."""
+"""A function that ends a response with a given usage."""
 
 from core.bootstrap import Core
 from core.runs.ends import AttemptUsage, Outcome
@@ -8,7 +8,7 @@ from tests.harness.engine import claim, opening_batch
 
 
 def end_response(core: Core, response_id: str, usage: AttemptUsage) -> None:
-    """Claim a response and complete it with the given usage."""
+    """Claim a response and complete it with this usage."""
     attempt = claim(core, response_id)
     outcome = Outcome(Status.COMPLETED, usage=response.usage(1, 2, 0, 0), attempt_usage=usage)
     assert core.attempts.end(attempt, outcome, opening_batch(attempt))
