@@ -1,7 +1,5 @@
 """Concurrent calls run as one batch, and each caller gets the outcome of its own item."""
 
-import functools
-import operator
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +11,7 @@ from tests.harness.waiting import until
 
 
 class DoublingWork:
-    """Doubles numbers; raises on zero, returns an error for a negative number, and waits while `may_run` is not set."""
+    """Doubles numbers; raises for zero, returns an error for a negative number, and waits until `may_run` is set."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -63,7 +61,7 @@ def test_a_batch_has_at_most_the_maximum_number_of_items() -> None:
 
         assert [call.result() for call in calls] == [2 * n for n in range(1, 21)]
     assert max(map(len, work.batches)) == 3
-    assert sorted(functools.reduce(operator.iadd, work.batches, [])) == list(range(1, 21))
+    assert sorted(item for batch in work.batches for item in batch) == list(range(1, 21))
 
 
 def test_the_error_of_an_item_is_raised_only_in_its_caller() -> None:
@@ -100,7 +98,7 @@ def test_an_error_of_the_work_is_raised_in_every_caller_and_later_calls_succeed(
     assert batcher.process(7) == 14
 
 
-def test_a_hanging_batch_does_not_block_the_next_one() -> None:
+def test_a_hanging_batch_does_not_block_the_next_batch() -> None:
     work = DoublingWork()
     batcher = Batcher(work, max_items=100, turn_timeout_s=0.01)
     work.may_run.clear()
@@ -117,9 +115,12 @@ def test_concurrent_threads_get_the_outcomes_of_their_own_items() -> None:
     work = DoublingWork()
     batcher = Batcher(work, max_items=8)
 
-    def call_repeatedly(thread: int) -> bool:
-        return all(batcher.process(n) == 2 * n for n in range(1000 * thread + 1, 1000 * thread + 300))
+    thread_count, calls_per_thread = 16, 299
 
-    with ThreadPoolExecutor(16) as threads:
-        assert all(threads.map(call_repeatedly, range(16)))
-    assert sum(map(len, work.batches)) == 16 * 299
+    def call_repeatedly(thread_number: int) -> bool:
+        first_item = 1000 * thread_number + 1
+        return all(batcher.process(n) == 2 * n for n in range(first_item, first_item + calls_per_thread))
+
+    with ThreadPoolExecutor(thread_count) as threads:
+        assert all(threads.map(call_repeatedly, range(thread_count)))
+    assert sum(map(len, work.batches)) == thread_count * calls_per_thread

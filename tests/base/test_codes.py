@@ -7,7 +7,7 @@ from openai.types.responses import ResponseError
 from core.codes import HTTP_ERRORS, Code
 
 
-def test_the_terminal_codes_equal_those_of_the_api() -> None:
+def test_the_terminal_codes_equal_the_codes_of_the_official_client() -> None:
     assert set(Code) == set(get_args(ResponseError.model_fields["code"].annotation))
 
 

@@ -1,4 +1,4 @@
-"""While Redis is frozen but the kernel still accepts data for it, few calls are delayed, and only for a short time."""
+"""A frozen Redis delays few calls, briefly, and workers survive connections to Redis that hang or are reset."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -17,7 +17,6 @@ import uvloop
 
 from core.bootstrap import Core
 from core.breaker import PROBE_INTERVAL_S, Breaker
-from core.notify.bus import Bus
 from core.settings import Settings
 from tests.harness import tcp_proxy
 from tests.harness.engine import claim, create_caller, register_worker, submit
@@ -27,7 +26,10 @@ from worker.liveness import registration
 
 @pytest.fixture
 def frozen_valkey(settings: Settings) -> Iterator[None]:
-    """Freezes Valkey until the end of the test. Tests request this fixture after they have opened connections."""
+    """Freezes Valkey until the end of the test; the kernel still accepts data for Valkey.
+
+    Tests request this fixture by name after they have opened connections.
+    """
     with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
         pid = client.info()["process_id"]
     os.kill(pid, signal.SIGSTOP)
@@ -37,7 +39,7 @@ def frozen_valkey(settings: Settings) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-def measure_duration_s(call) -> float:
+def measure_duration_s(call: Callable[[], object]) -> float:
     started_at = time.monotonic()
     call()
     return time.monotonic() - started_at
@@ -60,9 +62,10 @@ def test_creates_and_cancels_remain_fast_while_redis_is_frozen(core: Core, reque
 
         list(threads.map(call_until_deadline, range(8)))
 
-    assert first_s < 2.5, "one timeout for the task message and one for the notification"
-    slow_calls = [duration_s for duration_s in durations_s if duration_s > 0.45]
-    assert len(slow_calls) <= 2 * 4, "at most one task message and one notification per second, over all callers"
+    assert first_s < 2.5  # one timeout of the task message and one of the notification
+    slow_durations_s = [duration_s for duration_s in durations_s if duration_s > 0.45]
+    # Over all callers, at most one task message and one notification per second wait for Redis.
+    assert len(slow_durations_s) <= 2 * 4
     assert max(durations_s) < 1.6
     assert len(durations_s) > 50
 
@@ -70,14 +73,14 @@ def test_creates_and_cancels_remain_fast_while_redis_is_frozen(core: Core, reque
 def test_after_a_failure_one_caller_at_a_time_probes_until_a_call_succeeds() -> None:
     breaker = Breaker()
 
-    def try_call(fails: bool, during_call=lambda: None) -> bool:
+    def try_call(*, fails: bool, during_call: Callable[[], object] = lambda: None) -> bool:
         """Call through the breaker; return whether it allowed the call."""
         try:
             with breaker.guard_call(ValueError) as may_try:
                 if may_try:
                     during_call()
                     if fails:
-                        int("no number")
+                        int("not a number")  # raises ValueError
                 return may_try
         except ValueError:
             return True
@@ -108,11 +111,11 @@ def test_a_worker_receives_stop_notices_again_after_its_connection_hung(core: Co
         await asyncio.to_thread(until, lambda: count_subscribers(url) == 1)
         proxy.blackhole()
         await asyncio.to_thread(until, lambda: proxy.discarded_reads)
-        proxy.pass_on()  # affects new connections only; the old one stays dead
+        proxy.pass_on()  # affects new connections only; the old connection still discards all data
         await asyncio.to_thread(until, lambda: proxy.accepted_connections > 1)
         await asyncio.to_thread(until, lambda: count_subscribers(url) >= 1)
         for _ in range(100):
-            await asyncio.to_thread(Bus.publish_stop, core.bus, "w1", attempt.response_id)
+            await asyncio.to_thread(core.bus.publish_stop, "w1", attempt.response_id)
             if await asyncio.to_thread(stop_received.wait, 0.1):
                 break
         listener.cancel()
@@ -156,5 +159,7 @@ def test_a_worker_survives_a_redis_that_resets_every_new_connection() -> None:
 
 
 def count_subscribers(url: str) -> int:
+    """Count the connections that are subscribed to the stop notices of worker `w1`."""
+    channel = "backburner:stop:w1"
     with redis.Redis.from_url(url) as client:
-        return int(client.pubsub_numsub("backburner:stop:w1")[0][1])
+        return dict(client.pubsub_numsub(channel))[channel.encode()]

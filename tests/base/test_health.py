@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from cli.sweeper import Sweeper
 from core import errors
@@ -14,7 +15,7 @@ from core.bootstrap import Core
 from core.health import Health, serve_health
 from core.settings import Settings
 from local import ports
-from tests.harness.health import get_health as health_of
+from tests.harness.health import get_health
 from tests.harness.waiting import until
 from worker.liveness.watchdog import Watchdog
 
@@ -26,22 +27,24 @@ def settings(settings: Settings) -> Settings:
 
 
 @pytest.mark.parametrize(
-    ("health", "healthz", "readyz", "status"),
+    ("health", "health_code", "readiness_code", "status"),
     [
         (Health([], True, {"a": 1}), 200, 200, "ok"),
         (Health([], False, {}), 200, 503, "not ready"),
         (Health(["it is unhealthy"], False, {}), 503, 503, "unhealthy"),
     ],
 )
-def test_health_and_readiness_are_separate_endpoints(health: Health, healthz: int, readyz: int, status: str) -> None:
+def test_health_and_readiness_are_separate_endpoints(
+    health: Health, health_code: int, readiness_code: int, status: str
+) -> None:
     port = ports.free_port()
     with serve_health("127.0.0.1", port, lambda: health, variable="X"):
-        assert health_of(port, "/healthz")[0] == healthz
-        assert health_of(port, "/readyz?verbose")[0] == readyz
-        body = health_of(port, "/readyz")[1]
+        assert get_health(port, "/healthz")[0] == health_code
+        assert get_health(port, "/readyz?verbose")[0] == readiness_code
+        _, body = get_health(port, "/readyz")
         assert (body["status"], body["problems"]) == (status, health.problems)
         assert health.details.items() <= body.items()
-        assert health_of(port, "/")[0] == 404
+        assert get_health(port, "/")[0] == 404
 
 
 def test_a_port_in_use_is_reported_and_port_0_disables_the_server() -> None:
@@ -53,16 +56,16 @@ def test_a_port_in_use_is_reported_and_port_0_disables_the_server() -> None:
             serve_health("127.0.0.1", port, lambda: healthy, variable="BACKBURNER_WORKER_HEALTH_PORT"),
         ):
             pass
-        assert health_of(port, "/healthz")[0] == 200
+        assert get_health(port, "/healthz")[0] == 200
     with serve_health("127.0.0.1", 0, lambda: healthy, variable="X"):
         assert not [thread for thread in threading.enumerate() if thread.name == "health"]
 
 
 def read_health(watchdog: Watchdog, **changes: Any) -> Health:
+    """The health of an idle worker that works normally, apart from these changes to the arguments."""
     now = time.monotonic()
-    return watchdog.health(
-        **({"running": 0, "last_renewal_at": now, "last_message_at": now, "stalled": False} | changes)
-    )
+    arguments = {"running": 0, "last_renewal_at": now, "last_message_at": now, "stalled": False} | changes
+    return watchdog.health(**arguments)
 
 
 def test_a_worker_reports_its_problems(settings: Settings) -> None:
@@ -108,12 +111,13 @@ def test_a_blocked_event_loop_is_reported_and_then_stops_the_worker(settings: Se
         await asyncio.to_thread(until, lambda: not read_health(watchdog).problems)
         watcher = threading.Thread(target=lambda: problems.append(until(lambda: read_health(watchdog).problems)))
         watcher.start()
-        assert stuck_event.wait(10), "with the loop blocked"
+        assert stuck_event.wait(10)  # blocks the event loop
         watcher.join()
         heartbeat_task.cancel()
 
     asyncio.run(block_loop())
-    assert "event loop is" in problems[0][0]
+    ((problem, *_),) = problems
+    assert "event loop is" in problem
 
 
 def test_a_sweeper_without_postgres_is_not_ready_but_healthy(core: Core, settings: Settings) -> None:
@@ -125,7 +129,7 @@ def test_a_sweeper_without_postgres_is_not_ready_but_healthy(core: Core, setting
     try:
         until(lambda: sweeper.health().ready)
         url = settings.database_url.get_secret_value()
-        name = url.split("?")[0].rpartition("/")[2]
+        name = conninfo_to_dict(url)["dbname"]
         with psycopg.connect(url.replace(f"/{name}?", "/postgres?"), autocommit=True) as connection:
             connection.execute(f"alter database {name} allow_connections false")  # type: ignore[arg-type]
             connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (name,))

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def describe_schema(url: str) -> list[tuple]:
-    """Return a row of texts for each column, constraint, index, function and trigger of a database."""
+    """Return a row for each column, constraint, index, function and trigger: kind, table, name and definition."""
     with psycopg.connect(url) as connection:
         return connection.execute("""
             select 'column', table_name::text, column_name::text, data_type || is_nullable || coalesce(column_default, '')
@@ -147,6 +147,7 @@ def test_a_database_without_a_schema_is_rejected(postgres_url: str) -> None:
 
 
 def run_migrate(url: str) -> subprocess.CompletedProcess[str]:
+    """Run `backburner migrate` on a database."""
     return subprocess.run(
         [sys.executable, "-m", "cli.main", "migrate"],
         cwd=ROOT,
@@ -158,7 +159,7 @@ def run_migrate(url: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_program_does_not_migrate_a_newer_schema_and_says_so_in_one_line(postgres_url: str, template: str) -> None:
+def test_a_program_does_not_migrate_a_newer_schema_and_reports_one_line(postgres_url: str, template: str) -> None:
     url = new_database(postgres_url, template)
     set_schema_version(url, "9999", "9999")
 
@@ -173,9 +174,11 @@ def test_a_url_with_several_hosts_can_be_migrated(postgres_url: str) -> None:
     url = new_database(postgres_url, "template0")
     parameters = conninfo_to_dict(url)
     host, port = parameters["host"], parameters.get("port") or "5432"
-    several_hosts = f"postgresql://{parameters['user']}@/{parameters['dbname']}?host={host},{host}&port={port},{port}"
+    url_with_two_hosts = (
+        f"postgresql://{parameters['user']}@/{parameters['dbname']}?host={host},{host}&port={port},{port}"
+    )
 
-    process = run_migrate(several_hosts)
+    process = run_migrate(url_with_two_hosts)
 
     assert process.returncode == 0, process.stderr
     assert describe_schema(url)

@@ -1,4 +1,4 @@
-"""Settings and the configuration file: an error is reported in one line."""
+"""The settings and the configuration file: precedence, secrets, and errors, which are reported in one line."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from core.config import catalog
 
 
 def load_settings(monkeypatch: pytest.MonkeyPatch, **variables: str) -> settings.Settings:
+    """Load the settings with these environment variables, named here without `BACKBURNER_`."""
     for name, value in variables.items():
         monkeypatch.setenv(f"BACKBURNER_{name}", value)
     return settings.load()
@@ -92,7 +93,7 @@ def test_the_key_of_a_model_server_is_read_from_the_configured_variable(
     assert catalog.load(path).get("a").api_key() == "s3cret"
 
 
-def test_base_url_and_base_urls_are_read_in_the_same_way(tmp_path: Path) -> None:
+def test_a_base_url_and_a_list_of_base_urls_become_the_endpoints_of_a_model(tmp_path: Path) -> None:
     path = tmp_path / "backburner.toml"
     path.write_text("[models.a]\nbase_url = 'http://h/v1/'\n[models.b]\nbase_urls = ['http://h/v1', 'https://i/v1/']\n")
 
