@@ -1,4 +1,4 @@
-"""Fixtures of the whole suite: one Postgres with a migrated template, one Valkey, one scripted model server."""
+"""Fixtures and hooks of the whole suite: Postgres, Valkey, the scripted model server, and the order of the tests."""
 
 import gc
 import itertools
@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+from psycopg.conninfo import conninfo_to_dict
 from xdist.remote import Producer
 
 import migrations
@@ -83,7 +84,7 @@ def template(postgres_url: str) -> str:
     """The name of a migrated, empty database."""
     url = new_database(postgres_url)
     migrations.upgrade(url)
-    return url.split("?")[0].rpartition("/")[2]
+    return str(conninfo_to_dict(url)["dbname"])
 
 
 @pytest.fixture
@@ -146,7 +147,7 @@ def config(tmp_path: Path, models: ModelServer) -> Path:
 
 @pytest.fixture
 def settings(database_url: str, valkey_url: str, config: Path, tmp_path: Path) -> Settings:
-    """Settings for a core in this process, with short timeouts."""
+    """Settings for a core in the test's process, with a short lease."""
     return Settings(
         home=tmp_path,
         database_url=database_url,
@@ -161,13 +162,13 @@ def settings(database_url: str, valkey_url: str, config: Path, tmp_path: Path) -
 
 @pytest.fixture
 def core(settings: Settings) -> Iterator[Core]:
-    """The core on the test's database, without any processes."""
+    """A core in the test's process, on the test's database."""
     with open_core(settings, connections=8) as core:
         yield core
 
 
 @pytest.fixture
 def stack(database_url: str, config: Path, models: ModelServer, tmp_path: Path) -> Iterator[Stack]:
-    """A deployment of API, worker and sweeper processes with its own Valkey. The test starts the processes."""
+    """A deployment of API, worker and sweeper processes with its own Valkey; the test starts the processes."""
     with Stack(tmp_path / "home", database_url, config, models) as stack:
         yield stack

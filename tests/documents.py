@@ -12,7 +12,7 @@ _NAMESPACE_ROOT = "http://schemas.openxmlformats.org"
 _CONTENT_TYPES = """<?xml version="1.0"?><Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">
 <Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>
 <Default Extension="xml" ContentType="application/xml"/>
-<Override PartName="/{part}" ContentType="application/vnd.openxmlformats-officedocument.{kind}.main+xml"/></Types>"""
+<Override PartName="/{part}" ContentType="application/vnd.openxmlformats-officedocument.{document_type}.main+xml"/></Types>"""
 _RELATIONSHIPS = """<?xml version="1.0"?>
 <Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">{}</Relationships>"""
 _RELATIONSHIP = (
@@ -28,7 +28,7 @@ def data_url(media_type: str, content: bytes) -> str:
 
 
 def image(file_format: str = "PNG", size: tuple[int, int] = (8, 8), color: str = "red") -> bytes:
-    """An image of one color."""
+    """An image of one color; `size` is the width and the height in pixels."""
     output = io.BytesIO()
     Image.new("RGB", size, color).save(output, file_format)
     return output.getvalue()
@@ -46,17 +46,18 @@ def noise(side: int) -> bytes:
 
 
 def png_with_declared_size(width: int, height: int) -> bytes:
-    """A PNG of a few bytes that declares this size in its header."""
+    """A PNG of a few bytes that declares this size in pixels in its header."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    bit_depth, rgb = 8, 2
+    header = struct.pack(">IIBBBBB", width, height, bit_depth, rgb, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
 
 
 def webp_with_declared_size(width: int, height: int) -> bytes:
-    """A WebP that declares this size in its header."""
+    """A WebP of a few bytes that declares this size in pixels in its header."""
     dimensions = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     body = b"WEBPVP8X" + struct.pack("<I", 10) + bytes(4) + dimensions
     return b"RIFF" + struct.pack("<I", len(body)) + body
@@ -103,7 +104,7 @@ def encrypted_pdf() -> bytes:
 
 
 def pdf_bomb(megabytes: int) -> bytes:
-    """A one-page PDF with content that is compressed twice and expands to `megabytes`."""
+    """A one-page PDF with a content stream that is compressed twice and expands to this many megabytes."""
     compressor = zlib.compressobj()
     spaces = b"".join(compressor.compress(b" " * 1024 * 1024) for _ in range(megabytes)) + compressor.flush()
     return pdf("x", content=zlib.compress(spaces, 9), filters="/Filter[/FlateDecode/FlateDecode]")
@@ -118,11 +119,21 @@ def zip_archive(parts: dict[str, str | bytes]) -> bytes:
     return output.getvalue()
 
 
-def _office(main_part: str, kind: str, parts: dict[str, str | bytes]) -> bytes:
-    """An Office document of these parts, with the index files that its format requires."""
+def _office(main_part: str, document_type: str, parts: dict[str, str | bytes]) -> bytes:
+    """An Office document with these parts, and with the index files that the format requires.
+
+    Args:
+        main_part: the name of the part that contains the document.
+        document_type: the part of the media type that states the kind of the document.
+        parts: contents by file name.
+    """
     root = _RELATIONSHIPS.format(_RELATIONSHIP.format(id="r1", type="officeDocument", target=main_part))
     return zip_archive(
-        {"[Content_Types].xml": _CONTENT_TYPES.format(part=main_part, kind=kind), "_rels/.rels": root, **parts}
+        {
+            "[Content_Types].xml": _CONTENT_TYPES.format(part=main_part, document_type=document_type),
+            "_rels/.rels": root,
+            **parts,
+        }
     )
 
 
@@ -185,8 +196,9 @@ def pptx(text: str) -> bytes:
     return _office("ppt/presentation.xml", "presentationml.presentation", parts)
 
 
-# A document type declaration with entities that each contain the previous one twice: `e30` expands to 2^30 words.
+# Each entity contains the previous entity twice: `e30` expands to 2^30 times the text of `e0`.
 ENTITIES = "".join(f'<!ENTITY e{n} "&e{n - 1};&e{n - 1};">' for n in range(1, 31))
+# The beginning of an XML document that declares the entities.
 ENTITY_BOMB = f'<?xml version="1.0"?><!DOCTYPE d [<!ENTITY e0 "lol">{ENTITIES}]>'
 
 

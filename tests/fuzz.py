@@ -1,4 +1,4 @@
-"""Tests of the API against its OpenAPI document with Schemathesis: the requests, and the checks of every reply."""
+"""Sends requests that Schemathesis generates from the OpenAPI document, and checks every reply."""
 
 import json
 import zlib
@@ -14,7 +14,7 @@ from schemathesis.engine.events import EngineEvent, FatalError, NonFatalError, S
 from core.wire.status import Status, is_terminal
 
 MODEL = "scripted"
-# Invalid requests are rejected, every reply is documented, and no reply is a 5xx.
+# Checks of every reply: no reply is a 5xx, every reply is documented, and invalid requests are rejected.
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -25,6 +25,7 @@ CHECKS = (
     "unsupported_method",
     "envelope_conformance",
 )
+# Labels of operations.
 CREATE = "POST /v1/responses"
 LIST = "GET /v1/responses"
 GET = "GET /v1/responses/{response_id}"
@@ -50,32 +51,36 @@ def envelope_conformance(_context: Any, response: Any, _case: Any) -> None:
 
 @dataclass
 class Report:
-    """The number of requests by operation and status, and the failed checks."""
+    """The number of requests by operation and status, and the failed checks.
 
-    cases: dict[str, Counter[int]] = field(default_factory=dict)
+    Args:
+        status_counts: the number of requests by the label of the operation and the status; status 0 is a lost reply.
+        failures: descriptions of failed checks and errors, by title.
+    """
+
+    status_counts: dict[str, Counter[int]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
     @property
-    def total(self) -> int:
-        """The number of requests."""
-        return sum(statuses.total() for statuses in self.cases.values())
+    def request_count(self) -> int:
+        return sum(statuses.total() for statuses in self.status_counts.values())
 
     def __str__(self) -> str:
         lines = [
             f"  {label}: " + ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items()))
-            for label, statuses in sorted(self.cases.items())
+            for label, statuses in sorted(self.status_counts.items())
         ]
-        return "\n".join([f"{self.total} cases", *lines])
+        return "\n".join([f"{self.request_count} requests", *lines])
 
     def add(self, event: EngineEvent) -> None:
-        """Count the replies and failures that an engine event reports."""
+        """Add the replies and failures that an event of the Schemathesis engine reports."""
         if isinstance(event, NonFatalError):
             self.failures[str(event.label)] = repr(event.value)
         if isinstance(event, FatalError):
             self.failures["the run"] = repr(event.exception)
         if not isinstance(event, ScenarioFinished):
             return
-        statuses = self.cases.setdefault(str(event.label), Counter())
+        statuses = self.status_counts.setdefault(str(event.label), Counter())
         for case_id, interaction in event.recorder.interactions.items():
             statuses[interaction.response.status_code if interaction.response else 0] += 1
             for check in event.recorder.checks.get(case_id, ()):
@@ -111,7 +116,7 @@ class Targets:
         self._responses = [(status, make_response(status)) for status in [*Status, *Status]]
 
     def insert_ids(self, case: Any) -> None:
-        """Replace the IDs in a case; equal cases get the same IDs."""
+        """Replace most of the generated IDs in a case; equal cases get the same IDs, so that a run is reproducible."""
         parameters = case.path_parameters
         if isinstance(parameters, dict) and "response_id" in parameters:
             parameters["response_id"] = self._response_id(parameters["response_id"])
@@ -160,11 +165,12 @@ class Targets:
                 body.pop(name, None)
 
     def _response_id(self, generated_id: Any) -> Any:
-        """The ID of a response in place of a generated one; one in eight generated IDs is returned unchanged."""
+        """The ID of an existing response, or in one of eight cases the generated ID, to test unknown IDs too."""
         checksum = zlib.crc32(repr(generated_id).encode())
         if checksum % 8 == 0:
             return generated_id
-        return self._responses[checksum // 8 % len(self._responses)][1]
+        _, response_id = self._responses[checksum // 8 % len(self._responses)]
+        return response_id
 
     def replace_deleted(self, case: Any) -> None:
         """Create a replacement for the response, prompt or key that a case has deleted."""
@@ -207,7 +213,7 @@ def config(key: str, *, examples: int, seed: int = 1) -> schemathesis.Config:
 
 
 def run(schema: Any, targets: Targets) -> Report:
-    """Send every case and check every reply."""
+    """Send every case and check every reply; return the report."""
 
     @schemathesis.hook("before_call")
     def insert_ids(_context: Any, case: Any, _kwargs: Any) -> None:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import NamedTuple
 
 from core.wire import transcript
 from tests import stream_checker
@@ -13,7 +13,7 @@ from tests.harness.stack import Stack
 
 TERMINAL = {"completed", "incomplete", "failed", "cancelled"}
 TERMINAL_EVENTS = {"response.completed", "response.incomplete", "response.failed"}
-# Maximum number of event logs per check that are also validated with the official client. This validation is slow.
+# Maximum number of event logs per check that are also validated with the official client, which is slow.
 MAX_FULL_CHECKS = 200
 _BATCH_SIZE = 500
 
@@ -22,25 +22,26 @@ def watch_ends(stack: Stack) -> None:
     """Create triggers that record each transition to a terminal status and each change of an ended response."""
     stack.sql("""
         create table ends (id text);
-        create function note_end() returns trigger language plpgsql as $$ begin
+        create function record_end() returns trigger language plpgsql as $$ begin
             insert into ends values (new.id); return new; end $$;
-        create trigger note_end after update of status on responses for each row
-            when (new.status in ('completed', 'incomplete', 'failed', 'cancelled')) execute function note_end();
+        create trigger record_end after update of status on responses for each row
+            when (new.status in ('completed', 'incomplete', 'failed', 'cancelled')) execute function record_end();
 
-        create table late (id text, what text);
-        create function note_late() returns trigger language plpgsql as $$ begin
-            insert into late values (old.id, 'row'); return new; end $$;
-        create trigger note_late after update on responses for each row
+        create table late_changes (id text, change text);
+        create function record_late_change() returns trigger language plpgsql as $$ begin
+            insert into late_changes values (old.id, 'row changed'); return new; end $$;
+        create trigger record_late_change after update on responses for each row
             when (old.finished_at is not null and (old.status, old.document, old.attempt, old.finished_at)
-                is distinct from (new.status, new.document, new.attempt, new.finished_at)) execute function note_late();
+                is distinct from (new.status, new.document, new.attempt, new.finished_at))
+            execute function record_late_change();
 
-        create function note_late_events() returns trigger language plpgsql as $$ begin
-            if tg_op = 'UPDATE' then insert into late values (old.response_id, 'events changed');
+        create function record_late_events() returns trigger language plpgsql as $$ begin
+            if tg_op = 'UPDATE' then insert into late_changes values (old.response_id, 'events changed');
             elsif exists (select 1 from responses where id = new.response_id and finished_at is not null)
-            then insert into late values (new.response_id, 'events added'); end if;
+            then insert into late_changes values (new.response_id, 'events added'); end if;
             return new; end $$;
-        create trigger note_late_events before insert or update on response_events
-            for each row execute function note_late_events();
+        create trigger record_late_events before insert or update on response_events
+            for each row execute function record_late_events();
     """)
 
 
@@ -56,10 +57,9 @@ class Figures:
     leaked_connections: int = 0  # connections to the model server that are still open
     over_budget: int = 0  # responses that were lost more often than allowed, and open attempts of ended responses
     differing_streams: int = 0  # streams that differ from the event log
-    mismatched_responses: int = (
-        0  # responses that are stored but were not accepted, or that were accepted but are not stored
-    )
-    false_statements: int = 0  # statements to clients that proved wrong
+    # Responses that are stored but were not accepted, or that were accepted but are not stored.
+    mismatched_responses: int = 0
+    false_statements: int = 0  # replies to clients that later proved wrong
     crashes: int = 0  # processes that ended without a request to stop
     statuses: Counter[str] = field(default_factory=Counter)
     findings: list[str] = field(default_factory=list)
@@ -103,30 +103,30 @@ def inspect_responses(
         exclusive,
         list(ids),
     )
-    if mismatched_ids := ids ^ {row[0] for row in rows}:
+    if mismatched_ids := ids ^ {response_id for response_id, *_ in rows}:
         figures.add("mismatched_responses", str(mismatched_ids), len(mismatched_ids))
     for start in range(0, len(rows), _BATCH_SIZE):
         batch = rows[start : start + _BATCH_SIZE]
-        logs = _logs(stack, [row[0] for row in batch])
-        for response_id, status, document, attempt, failures, pruned_events in batch:
+        logs = _read_logs(stack, [response_id for response_id, *_ in batch])
+        for response_id, status, document, attempt, failures, pruned_event_count in batch:
             figures.statuses[status] += 1
             if status not in TERMINAL:
                 figures.findings.append(f"{response_id} is {status}")
                 continue
             figures.terminal += 1
             final_document, log = json.loads(document), logs.get(response_id, [])
-            if pruned_events is None:
+            if pruned_event_count is None:  # the log has not been deleted
                 is_full_check = figures.terminal <= MAX_FULL_CHECKS
                 _check_log(figures, response_id, log, final_document, attempt, is_full_check=is_full_check)
             if failures > stack.settings.max_failures:
                 figures.add("over_budget", f"{response_id} was lost {failures} times")
             if streams and response_id in streams:
                 _check_stream(figures, response_id, streams[response_id], log, final_document)
-    _check_audit(stack, figures, ids)
+    _check_ends(stack, figures, ids)
     return figures
 
 
-def _check_audit(stack: Stack, figures: Figures, ids: set[str]) -> None:
+def _check_ends(stack: Stack, figures: Figures, ids: set[str]) -> None:
     """Check that each response ended once, that nothing was written afterwards, and that no attempt is open."""
     end_counts = dict(stack.sql("select id, count(*) from ends where id = any (%s) group by id", list(ids)))
     for response_id, end_count in end_counts.items():
@@ -136,7 +136,7 @@ def _check_audit(stack: Stack, figures: Figures, ids: set[str]) -> None:
         figures.findings.append(
             f"{len(end_counts)} responses have ended, but {figures.terminal} have a terminal status"
         )
-    for response_id, change in stack.sql("select id, what from late where id = any (%s)", list(ids)):
+    for response_id, change in stack.sql("select id, change from late_changes where id = any (%s)", list(ids)):
         figures.add("changed_after_end", f"{response_id}: {change}")
     for (response_id,) in stack.sql(
         "select response_id from attempts where ended_at is null and response_id = any (%s)", list(ids)
@@ -144,22 +144,31 @@ def _check_audit(stack: Stack, figures: Figures, ids: set[str]) -> None:
         figures.add("over_budget", f"{response_id} has an open attempt")
 
 
-def _logs(stack: Stack, ids: list[str]) -> dict[str, list[tuple[Any, ...]]]:
-    """The event logs of responses by ID, each a list of batches: first number, number of events, data, attempt."""
-    logs: dict[str, list[tuple[Any, ...]]] = {}
+class _Batch(NamedTuple):
+    """Events that were written together, as in a row of `response_events`; `lines` is one JSON text per event."""
+
+    first_seq: int
+    event_count: int
+    lines: str
+    attempt: int
+
+
+def _read_logs(stack: Stack, ids: list[str]) -> dict[str, list[_Batch]]:
+    """Read the event logs of responses; return the batches of each log in order, by response ID."""
+    logs: dict[str, list[_Batch]] = {}
     for response_id, *batch in stack.sql(
         "select response_id, first_seq, n, data, attempt from response_events where response_id = any (%s)"
         " order by response_id, first_seq",
         ids,
     ):
-        logs.setdefault(response_id, []).append(tuple(batch))
+        logs.setdefault(response_id, []).append(_Batch(*batch))
     return logs
 
 
 def _check_log(
     figures: Figures,
     response_id: str,
-    batches: list[tuple[Any, ...]],
+    batches: list[_Batch],
     document: dict,
     attempt: int,
     *,
@@ -167,11 +176,14 @@ def _check_log(
 ) -> None:
     """Check that a log is complete, numbered without gaps, and adds up to the stored document."""
     try:
-        assert batches[0][0] == 0
-        assert all(batch[0] + batch[1] == next_batch[0] for batch, next_batch in pairwise(batches))
-        assert [batch[3] for batch in batches] == sorted(batch[3] for batch in batches)
-        assert batches[-1][3] <= attempt
-        events = _events(batches)
+        assert batches[0].first_seq == 0
+        assert all(
+            batch.first_seq + batch.event_count == next_batch.first_seq for batch, next_batch in pairwise(batches)
+        )
+        attempts = [batch.attempt for batch in batches]
+        assert attempts == sorted(attempts)
+        assert attempts[-1] <= attempt
+        events = _parse_events(batches)
         assert [event["sequence_number"] for event in events] == list(range(len(events)))
         assert [event["type"] for event in events if event["type"] in TERMINAL_EVENTS] == [events[-1]["type"]]
         assert [event["type"] for event in events].count("response.in_progress") <= 1
@@ -189,13 +201,13 @@ def _check_stream(
     figures: Figures,
     response_id: str,
     stream_events: list[stream_checker.Event],
-    batches: list[tuple[Any, ...]],
+    batches: list[_Batch],
     document: dict,
 ) -> None:
     """Check that a client has read exactly the events of the log, and the stored document in the last one."""
-    if not stream_events or stream_events != _events(batches) or stream_events[-1]["response"] != document:
+    if not stream_events or stream_events != _parse_events(batches) or stream_events[-1]["response"] != document:
         figures.add("differing_streams", f"{response_id}: a client read {len(stream_events)} events")
 
 
-def _events(batches: list[tuple[Any, ...]]) -> list[stream_checker.Event]:
-    return [json.loads(line) for batch in batches for line in batch[2].split("\n")]
+def _parse_events(batches: list[_Batch]) -> list[stream_checker.Event]:
+    return [json.loads(line) for batch in batches for line in batch.lines.split("\n")]

@@ -18,13 +18,13 @@ from core.wire.item_events import PARTS
 Event = dict[str, Any]
 
 TERMINAL = {"response.completed", "response.incomplete", "response.failed"}
-_EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
+_EVENT_ADAPTER: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 _PART_BY_DONE_EVENT = {f"response.{kind.deltas}.done": name for name, kind in PARTS.items()}
 _PART_BY_DELTA_EVENT = {f"response.{kind.deltas}.delta": name for name, kind in PARTS.items()}
 
 
 def check(events: list[Event], document: Event | None = None) -> None:
-    """Assert that these are all events of an ended response and that they add up to its document."""
+    """Assert that these are all events of an ended response, and that the final document contains their fold."""
     assert events[-1]["type"] in TERMINAL, events[-1]["type"]
     check_prefix(events)
     final_document = events[-1]["response"]
@@ -38,19 +38,20 @@ def check(events: list[Event], document: Event | None = None) -> None:
     assert [done_items[index] for index in sorted(done_items)] == final_document["output"]
     accumulator: ResponseStreamState[Any] = ResponseStreamState(input_tools=omit, text_format=omit)
     for event in events:
-        accumulator.handle_event(_EVENT.validate_python(_with_known_tier(event)))
+        accumulator.handle_event(_EVENT_ADAPTER.validate_python(_with_known_tier(event)))
     if document is not None:
         assert final_document == document
 
 
 def check_prefix(events: list[Event]) -> None:
-    """Assert that these are one or more events from the beginning of a response."""
+    """Assert that these are one or more events from the beginning of an event log."""
     check_continuation(events, after=-1)
-    types = [event["type"] for event in events]
-    assert types[0] == "response.created"
-    background = events[0]["response"]["background"]
-    opening_types = ["response.created", *(["response.queued"] if background else []), "response.in_progress"]
-    types = [event_type for event_type in types if event_type not in TERMINAL]
+    assert events[0]["type"] == "response.created"
+    if events[0]["response"]["background"]:
+        opening_types = ["response.created", "response.queued", "response.in_progress"]
+    else:
+        opening_types = ["response.created", "response.in_progress"]
+    types = [event["type"] for event in events if event["type"] not in TERMINAL]
     assert types[: len(opening_types)] == opening_types[: len(types)], types[:4]
     assert not set(opening_types) & set(types[len(opening_types) :])
     ids = {event["response"]["id"] for event in events if "response" in event}
@@ -62,7 +63,7 @@ def check_continuation(events: list[Event], after: int) -> None:
     """Assert that these events follow number `after` and that each conforms to the official client's schema."""
     assert [event["sequence_number"] for event in events] == list(range(after + 1, after + 1 + len(events)))
     for event in events:
-        _EVENT.validate_python(_with_known_tier(event))
+        _EVENT_ADAPTER.validate_python(_with_known_tier(event))
     assert not [event["type"] for event in events[:-1] if event["type"] in TERMINAL]
 
 
@@ -94,7 +95,7 @@ def _check_items(events: list[Event]) -> None:
         assert event.get("item_id", ids[index]) == ids[index]
         if event_type == "response.output_item.done":
             assert event["item"]["id"] == ids[index]
-            assert not {path for path in open_parts if path[0] == index}
+            assert index not in {output_index for output_index, _, _ in open_parts}
             closed_items.add(index)
         elif event_type in {"response.content_part.added", "response.reasoning_summary_part.added"}:
             path = _part_path(event, event["part"]["type"])
@@ -129,15 +130,20 @@ class StreamRefusedError(AssertionError):
 
 
 class Reader:
-    """Reads a stream as it arrives, and checks the frame of each event."""
+    """Reads a stream as it arrives, and checks the frame of each event.
+
+    Args:
+        reply: the reply with the stream, before its body is read.
+        after: the sequence number after which the stream should begin; -1 for the complete stream.
+    """
 
     def __init__(self, reply: http.client.HTTPResponse, after: int) -> None:
         self._reply = reply
         self._after = after
-        self.events: list[Event] = []
-        self.raw = b""
+        self.events: list[Event] = []  # without an `error` event, which is not part of the event log
+        self.raw = b""  # the bytes of `events`
         self.pings = 0
-        self.done = False
+        self.done = False  # whether `[DONE]` has arrived
         self.error: Event | None = None
 
     def __iter__(self) -> Iterator[Event]:
