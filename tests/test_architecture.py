@@ -1,4 +1,4 @@
-"""Rules for the structure of the source tree."""
+"""Rules for the source tree, the build files and the default settings."""
 
 import ast
 import re
@@ -93,6 +93,17 @@ def test_no_build_file_names_a_package_registry() -> None:
     files = [*(ROOT / "requirements").glob("*"), ROOT / "pyproject.toml", ROOT / "Makefile", ROOT / "Dockerfile"]
 
     assert [path for path in files if "://" in path.read_text() and "pypi" in path.read_text().lower()] == []
+
+
+def test_the_container_image_does_not_run_as_root() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    users = [line.split()[1] for line in lines if line.startswith("USER ")]
+
+    assert users
+    assert users[-1] not in {"root", "0"}
+    assert [line for line in lines if "--uid" in line or "useradd" in line or "adduser" in line]
+    last_user_line = max(number for number, line in enumerate(lines) if line.startswith("USER "))
+    assert not [line for line in lines[last_user_line:] if line.startswith("RUN ")]
 
 
 def test_default_settings_are_consistent() -> None:

@@ -13,7 +13,7 @@ from core.prompts import templates
 from core.prompts.prompt_requests import Template
 from core.wire.base import TEXT_LIMIT
 
-NAMES = ["x", "x1", "a-b", "_", "__proto__", "constructor", "0", "n" * 64]
+VALID_VARIABLE_NAMES = ["x", "x1", "a-b", "_", "__proto__", "constructor", "0", "n" * 64]
 
 
 def template(instructions: str, *names: str, **fields: Any) -> Template:
@@ -91,7 +91,7 @@ def test_an_incomplete_or_invalid_placeholder_is_rejected(text: str) -> None:
     assert "does not begin a placeholder" in str(error)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", VALID_VARIABLE_NAMES)
 def test_a_variable_name_may_contain_letters_digits_hyphens_and_underscores(name: str) -> None:
     assert expand(f"{{{{{name}}}}}", **{name: "V"}) == "V"
 

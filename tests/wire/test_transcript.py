@@ -38,7 +38,7 @@ def test_the_text_of_an_open_part_is_its_deltas_joined(part: str, deltas: list[s
 
 
 @given(st.sampled_from(sorted(PARTS)), st.lists(texts), st.sampled_from(["completed", "incomplete"]))
-def test_the_fold_of_a_closed_log_is_the_same_output(part: str, deltas: list[str], status: str) -> None:
+def test_a_log_with_its_closing_events_folds_to_the_closed_output(part: str, deltas: list[str], status: str) -> None:
     events = open_item_events(part, deltas)
     log_transcript = transcript.fold(events)
     closing_events = transcript.close_items(log_transcript, status)

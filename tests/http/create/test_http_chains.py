@@ -87,7 +87,9 @@ def test_only_items_are_inherited(worker_api: Api) -> None:
 
 
 @pytest.mark.parametrize("status", ["failed", "incomplete", "cancelled"])
-def test_the_context_of_an_uncompleted_parent_contains_only_finished_items(worker_api: Api, status: str) -> None:
+def test_the_context_of_a_parent_that_did_not_complete_contains_only_finished_items(
+    worker_api: Api, status: str
+) -> None:
     parent_id = worker_api.create_response(input="one")["id"]
     move_to_status(worker_api, status, parent_id)
     output = worker_api.get_response(parent_id).get_json()["output"]
@@ -248,7 +250,7 @@ def test_descendants_of_a_deleted_response_still_have_its_context(worker_api: Ap
     check_error(answer, 400, "previous_response_not_found", "previous_response_id")
 
 
-def test_an_item_exists_after_the_deletion_of_a_response_that_referenced_it(worker_api: Api) -> None:
+def test_an_item_still_exists_after_the_deletion_of_a_response_that_referenced_it(worker_api: Api) -> None:
     first_response = worker_api.create_ended_response("1", input=[{"id": "kept", "role": "user", "content": "one"}])
     second_response = worker_api.create_ended_response(
         input=[{"id": "kept"}, {"id": first_response["output"][0]["id"]}]
@@ -301,7 +303,7 @@ def test_two_items_with_the_same_id_are_both_in_the_context(worker_api: Api) -> 
     assert len({item["id"] for item in items}) == len(items)
 
 
-def test_a_reference_means_the_item_of_the_newest_response(worker_api: Api) -> None:
+def test_a_reference_selects_the_item_of_the_newest_response(worker_api: Api) -> None:
     old_item = {"id": "same", "type": "message", "role": "user", "content": "old"}
     worker_api.create_response(input=[old_item])
     newer_response = worker_api.create_response(

@@ -55,7 +55,7 @@ def test_every_valid_value_is_accepted_and_returned(api: Api, name: str, valid_c
 
 
 @pytest.mark.parametrize(("name", "valid_case"), VALID_CASES.values(), ids=VALID_CASES)
-def test_a_worker_receives_every_valid_value_unchanged(api: Api, name: str, valid_case: AcceptedValue) -> None:
+def test_every_valid_value_is_stored_unchanged_for_the_worker(api: Api, name: str, valid_case: AcceptedValue) -> None:
     changes = {**valid_case.other_fields, name: valid_case.value}
     response = api.create_response(**changes)
 

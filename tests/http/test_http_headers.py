@@ -1,11 +1,10 @@
-"""Compressed bodies, reverse proxies, cross-origin requests of browsers, and the user of the container image."""
+"""Effects of request headers: compressed bodies, cross-origin requests of browsers, and reverse proxies."""
 
 import gzip
 import json
 import struct
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -149,14 +148,3 @@ def test_forwarded_headers_are_used_only_from_trusted_proxies(api: Api, proxied_
     assert 'href="/docs' in answer.text
     assert 'href="/good/docs' in proxied_client.get("/docs", headers=headers).text
     assert "evil" not in proxied_client.get("/docs", headers=headers).text
-
-
-def test_the_container_image_does_not_run_as_root() -> None:
-    lines = (Path(__file__).resolve().parents[2] / "Dockerfile").read_text().splitlines()
-    users = [line.split()[1] for line in lines if line.startswith("USER ")]
-
-    assert users
-    assert users[-1] not in {"root", "0"}
-    assert [line for line in lines if "--uid" in line or "useradd" in line or "adduser" in line]
-    last_user_line = max(number for number, line in enumerate(lines) if line.startswith("USER "))
-    assert not [line for line in lines[last_user_line:] if line.startswith("RUN ")]
