@@ -56,7 +56,9 @@ def test_a_downgrade_and_another_upgrade_restore_the_same_schema(postgres_url: s
     migrations.upgrade(url)
     first_schema = describe_schema(url)
     migrations.downgrade(url, "base")
-    remaining_rows = [row for row in describe_schema(url) if "alembic_version" not in row[1]]
+    remaining_rows = [
+        (kind, table, name) for kind, table, name, _ in describe_schema(url) if "alembic_version" not in table
+    ]
     migrations.upgrade(url)
 
     assert len(first_schema) > 50
@@ -80,7 +82,7 @@ def test_the_program_lists_every_migration_and_requires_the_last_one(postgres_ur
 
 
 def set_schema_version(url: str, revision: str, oldest_program: str) -> None:
-    """Make a migrated schema appear as that of another revision."""
+    """Change the revision, and the oldest program that may run on the schema, as a migrated schema records them."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("update alembic_version set version_num = %s", (revision,))
         connection.execute("update schema_range set oldest_program = %s", (oldest_program,))
@@ -102,19 +104,19 @@ def test_a_program_runs_on_a_later_schema_that_admits_it(postgres_url: str, temp
     assert "Nothing to do" in run_migrate(url).stdout
 
 
-def test_a_program_rejects_an_older_schema_and_later_ones_that_do_not_admit_it(
+def test_a_program_rejects_an_older_schema_and_a_later_schema_that_does_not_admit_it(
     postgres_url: str, template: str
 ) -> None:
     url = new_database(postgres_url, template)
 
     set_schema_version(url, "9999", "9999")
-    with pytest.raises(errors.SchemaMismatch, match=r"9999\) is newer") as newer:
+    with pytest.raises(errors.SchemaMismatch, match=r"9999\) is newer") as newer_error:
         check_schema(url)
     set_schema_version(url, schema_version.REVISIONS[-2], "0002")
-    with pytest.raises(errors.SchemaMismatch, match="is older") as older:
+    with pytest.raises(errors.SchemaMismatch, match="is older") as older_error:
         check_schema(url)
 
-    assert "\n" not in str(newer.value) + str(older.value)
+    assert "\n" not in str(newer_error.value) + str(older_error.value)
 
 
 @pytest.mark.parametrize(("revision", "message"), [("0001", "is older"), ("9999", "is newer")])
@@ -128,7 +130,9 @@ def test_a_schema_from_before_schema_ranges_is_rejected(postgres_url: str, revis
         check_schema(url)
 
 
-def test_every_migration_after_the_second_records_the_oldest_program_that_runs_on_it(postgres_url: str) -> None:
+def test_every_migration_from_the_second_on_records_the_oldest_program_that_runs_on_its_schema(
+    postgres_url: str,
+) -> None:
     url = new_database(postgres_url)
     ranges = {}
     for revision in schema_version.REVISIONS[1:]:
