@@ -11,11 +11,12 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bench import load, machine, plots, report
+from bench import load, plots, report
 from bench.curves import levels, scale, statements
 from bench.deployment import Deployment
-from bench.rows import cancel, completions, faults, growth, headers, many, memory, pickup, poll, relay, submit
+from bench.rows import cancel, completions, faults, growth, headers, many_at_once, memory, pickup, poll, relay, submit
 from bench.run import FULL, QUICK, Run, Sizes
+from bench.servers import run_servers
 from bench.whole import measures as whole
 from local import ports
 from local.servers import packages
@@ -34,7 +35,7 @@ MEASURES: dict[str, Callable[[Run], None]] = {
     "pickup": pickup.measure,
     "relay": relay.measure,
     "cancel": cancel.measure,
-    "many": many.measure,
+    "many": many_at_once.measure,
     "memory": memory.measure,
     "scale": scale.measure,
     "growth": growth.measure,
@@ -44,7 +45,7 @@ MEASURES: dict[str, Callable[[Run], None]] = {
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Run smaller measurements; takes four minutes.")
+@click.option("--quick", is_flag=True, help="Run fewer and smaller measurements; takes four minutes.")
 @click.option(
     "--only", multiple=True, type=click.Choice(list(MEASURES)), help="Run only this measure; can be repeated."
 )
@@ -73,22 +74,26 @@ def main(*, quick: bool, only: tuple[str, ...]) -> None:
 
 
 def _default_measures(*, quick: bool) -> tuple[str, ...]:
-    """The names of the measures that run if none is selected."""
+    """Return the names of the measures that run if no measure is selected."""
     return tuple(name for name in MEASURES if not quick or name not in LONG_MEASURES)
 
 
 @contextmanager
 def open_run(folder: Path, sizes: Sizes, print_line: Callable[[str], None]) -> Iterator[Run]:
-    """Start the servers, floors, API and sweeper, and yield a run that uses them; all data is stored in the folder."""
-    with machine.running_machine(folder) as servers:
-        web_port, relay_port = ports.free_port(), ports.free_port()
-        servers.start_program("floor-web", "bench.floors.web", str(web_port), port=web_port)
+    """Start the servers, floors, API and sweeper, and yield a run that uses them; their data is in `folder`."""
+    with run_servers(folder) as servers:
+        floor_web_port, floor_relay_port = ports.free_port(), ports.free_port()
+        servers.start_program("floor-web", "bench.floors.web", str(floor_web_port), port=floor_web_port)
         servers.start_program(
-            "floor-relay", "bench.floors.relay", str(relay_port), str(servers.models.port), port=relay_port
+            "floor-relay",
+            "bench.floors.relay",
+            str(floor_relay_port),
+            str(servers.model_server.port),
+            port=floor_relay_port,
         )
-        with Deployment(servers, "bench", 1, models(sizes)) as deployment:
+        with Deployment(servers, "bench", 1, model_names(sizes)) as deployment:
             deployment.start("api", "sweeper")
-            run = Run(sizes, servers, deployment, web_port, relay_port, print_line)
+            run = Run(sizes, servers, deployment, floor_web_port, floor_relay_port, print_line)
             with contextlib.closing(run):
                 yield run
 
@@ -108,15 +113,15 @@ def _run_measures(run: Run, *, quick: bool, names: tuple[str, ...]) -> None:
         report.write(run, quick=quick, seconds=time.monotonic() - began_at)
 
 
-def models(sizes: Sizes) -> list[str]:
-    """The names of the models that the measures use."""
+def model_names(sizes: Sizes) -> list[str]:
+    """Return the names of the models that the measures use."""
     return [
         "20-tokens-at-once",
         "2-tokens-every-50ms",
         "1-tokens-at-once-then-hang",
-        f"{sizes.stream_tokens}-tokens-every-{relay.TOKEN_INTERVAL_MS}ms",
-        scale.model(sizes),
-        many.model(sizes),
+        f"{sizes.stream_token_count}-tokens-every-{relay.TOKEN_INTERVAL_MS}ms",
+        scale.model_name(sizes),
+        many_at_once.model_name(sizes),
     ]
 
 

@@ -1,4 +1,4 @@
-"""A deployment of Backburner as processes, with default settings except where a benchmark row requires others."""
+"""Runs API, workers and sweeper as processes, with default settings except for worker slots and drain timeout."""
 
 import contextlib
 import socket
@@ -13,18 +13,18 @@ import psutil
 import psycopg
 import redis
 
-from bench.machine import Machine
+from bench.servers import Servers
 from core.bootstrap import Core, open_core
 from core.settings import PREFIX, Settings
 from local import ports, web
 from local.processes.child import Child, Part
 from local.servers import packages
 
-SLOTS = 1000
+WORKER_SLOTS = 1000
 
 
 class Deployment:
-    """API, workers and sweeper with their own Postgres database and Valkey database.
+    """API, workers and sweeper that use a separate Postgres database and a separate Valkey database.
 
     A part is named after its command; additional workers are named `worker-2` and so on.
 
@@ -34,19 +34,19 @@ class Deployment:
         models: names of the models. Each is also the name of a shape (see `bench.shapes`).
     """
 
-    def __init__(self, machine: Machine, name: str, number: int, models: list[str]) -> None:
-        self.machine = machine
+    def __init__(self, servers: Servers, name: str, number: int, models: list[str]) -> None:
+        self.servers = servers
         self._name = name
-        self.database_url = machine.create_database(name)
-        self.redis_url = machine.empty_redis_database(number)
+        self.database_url = servers.create_database(name)
+        self.redis_url = servers.empty_redis_database(number)
         self.port = ports.free_port()
-        self._config = self._write_config(machine.home.run / f"{name}.toml", models)
+        self._config = self._write_config(servers.home.run / f"{name}.toml", models)
         self.settings = Settings(
-            home=machine.home.path,
+            home=servers.home.path,
             database_url=self.database_url,
             redis_url=self.redis_url,
             config=self._config,
-            worker_slots=SLOTS,
+            worker_slots=WORKER_SLOTS,
         )
         with self.core() as core:
             self.key = core.keys.create({"no-limit"})
@@ -55,7 +55,7 @@ class Deployment:
         self._postgres = psycopg.connect(self.database_url, autocommit=True)
 
     def _write_config(self, path: Path, models: list[str]) -> Path:
-        base_url = self.machine.models.base_url
+        base_url = self.servers.model_server.base_url
         path.write_text("".join(f'[models."{model}"]\nbase_url = "{base_url}"\n' for model in models), encoding="utf-8")
         return path
 
@@ -75,14 +75,14 @@ class Deployment:
     @property
     def pids(self) -> dict[str, int]:
         """PIDs of the running parts by name, including Postgres and Valkey."""
-        shared = {name: self.machine.pids[name] for name in ("postgres", "valkey")}
+        shared = {name: self.servers.pids[name] for name in ("postgres", "valkey")}
         return shared | {name: child.pid for name, child in self._children.items()}
 
     def start(self, *names: str) -> None:
         """Start the named parts that are not running, and wait until they are ready."""
         for name in names:
             if name not in self._children:
-                child = self._children[name] = Child(self._part(name), self.machine.home)
+                child = self._children[name] = Child(self._part(name), self.servers.home)
                 child.wait_until_ready()
                 if name == "api":
                     self._wait_for_api_processes(child.pid)
@@ -102,7 +102,7 @@ class Deployment:
         self.start("api")
 
     def _wait_for_api_processes(self, pid: int) -> None:
-        """Wait until every API process accepts connections. A response proves this only for one of them."""
+        """Wait until every API process accepts connections; one HTTP response proves this only for one of them."""
         deadline = time.monotonic() + 30
         with contextlib.ExitStack() as connections:
             while len(self._find_connected_children(pid)) < self._api_processes:
@@ -118,7 +118,7 @@ class Deployment:
             child.pid
             for child in psutil.Process(pid).children()
             for connection in child.net_connections("tcp4")
-            if connection.status == psutil.CONN_ESTABLISHED and connection.laddr[1] == self.port
+            if connection.status == psutil.CONN_ESTABLISHED and connection.laddr.port == self.port
         }
 
     def _part(self, name: str) -> Part:
@@ -132,13 +132,13 @@ class Deployment:
             argv=[sys.executable, "-m", "cli.main", kind],
             ready=readiness_checks.get(kind, lambda _: True),
             env={
-                f"{PREFIX}HOME": str(self.machine.home.path),
+                f"{PREFIX}HOME": str(self.servers.home.path),
                 f"{PREFIX}DATABASE_URL": self.database_url,
                 f"{PREFIX}REDIS_URL": self.redis_url,
                 f"{PREFIX}CONFIG": str(self._config),
                 f"{PREFIX}PORT": str(self.port),
                 f"{PREFIX}API_PROCESSES": str(self._api_processes),
-                f"{PREFIX}WORKER_SLOTS": str(SLOTS),
+                f"{PREFIX}WORKER_SLOTS": str(WORKER_SLOTS),
                 f"{PREFIX}DRAIN_S": "1",
             },
             cwd=packages.ROOT,
@@ -188,7 +188,7 @@ class Deployment:
         """Open the circuits of the models inside the block, so that their responses are not dispatched."""
         self.sql(
             "insert into circuits (model, open_until, cause)"
-            " select model, now() + interval '1 day', 'held' from unnest(%s::text[]) as given (model)",
+            " select model, now() + interval '1 day', 'held' from unnest(%s::text[]) as held (model)",
             list(models),
         )
         try:
@@ -203,7 +203,7 @@ class Deployment:
 
 
 def part_kind(name: str) -> str:
-    """Return the kind of a part: its name without the number."""
+    """Return the kind of a part, such as `worker` for `worker-2`."""
     return name.partition("-")[0]
 
 

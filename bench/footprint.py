@@ -18,6 +18,7 @@ class Footprint:
             memory of Postgres are excluded, because they are loaded once and do not indicate a leak.
         rss_bytes: resident memory; a shared page counts fully for each process.
         files: number of open file descriptors.
+        threads: number of threads.
     """
 
     own_bytes: int
@@ -34,15 +35,30 @@ def measure_footprint(pid: int) -> Footprint:
     """
     process = psutil.Process(pid)
     footprints = [_read_process(member.pid) for member in (process, *process.children(recursive=True))]
-    return Footprint(*(sum(column) for column in zip(*footprints, strict=True)))
+    return Footprint(
+        own_bytes=sum(footprint.own_bytes for footprint in footprints),
+        rss_bytes=sum(footprint.rss_bytes for footprint in footprints),
+        files=sum(footprint.files for footprint in footprints),
+        threads=sum(footprint.threads for footprint in footprints),
+    )
 
 
-def _read_process(pid: int) -> tuple[int, int, int, int]:
+def _read_process(pid: int) -> Footprint:
+    """Return the footprint of the process itself; all numbers are 0 if it has exited."""
     folder = _PROC / str(pid)
     try:
         lines = (folder / "smaps_rollup").read_text(encoding="ascii").splitlines()[1:]
-        kb = {name: int(value.split()[0]) for name, _, value in (line.partition(":") for line in lines)}
-        anonymous, rss = _KB * kb["Pss_Anon"], _KB * kb["Rss"]
-        return anonymous, rss, len(list((folder / "fd").iterdir())), len(list((folder / "task").iterdir()))
+        fields = dict(line.split(":", 1) for line in lines)
+        return Footprint(
+            own_bytes=_parse_bytes(fields["Pss_Anon"]),
+            rss_bytes=_parse_bytes(fields["Rss"]),
+            files=len(list((folder / "fd").iterdir())),
+            threads=len(list((folder / "task").iterdir())),
+        )
     except (FileNotFoundError, ProcessLookupError):
-        return 0, 0, 0, 0
+        return Footprint(0, 0, 0, 0)
+
+
+def _parse_bytes(value: str) -> int:
+    """Return the bytes of a value of /proc such as `  1234 kB`."""
+    return _KB * int(value.split(maxsplit=1)[0])

@@ -1,8 +1,8 @@
-"""A scripted model server with negligible costs, because it computes all bytes of its responses in advance.
+"""A scripted model server that needs little processor time, because it computes all response bytes in advance.
 
-Usage: `python -m bench.model_server PORT`. It responds to POST requests to any path if their `model` is
-the name of a shape (see `bench.shapes`). GET /streams returns the counts of responses and the times of tagged ones;
-GET /reset resets them.
+Usage: `python -m bench.model_server PORT`. It responds to POST requests to any path if their `model` is the name of a
+shape (see `bench.shapes`). GET /streams returns the counts of responses and the times of the responses whose request
+contains a tag, such as `tag-7`. GET /reset resets the counts and deletes the times.
 """
 
 import asyncio
@@ -21,18 +21,20 @@ from bench.shapes import Shape
 _MODEL = re.compile(rb'"model": ?"([^"]+)"')
 _TAG = re.compile(rb"tag-[\w-]+")
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+# A piece is due this share of an interval early, because a timer may fire slightly too early.
+_TIMER_TOLERANCE = 1e-3
 
 
 @dataclass
-class Stream:
-    """Times of a tagged response by the monotonic clock, which all processes of a machine share."""
+class StreamTimes:
+    """Times of a tagged response by the monotonic clock, which all processes on the machine share."""
 
-    asked_at: float
+    requested_at: float
     closed_at: float | None = None
 
 
 class Server:
-    """State shared by all connections."""
+    """The counts and times of responses, which all connections share."""
 
     def __init__(self) -> None:
         self._shapes: dict[bytes, Shape | None] = {}
@@ -40,13 +42,13 @@ class Server:
         self.reset()
 
     def reset(self) -> None:
-        self.most_open = self.open
+        self.max_open = self.open
         self.completed = 0
         self.aborted = 0
-        self.streams: dict[str, Stream] = {}
+        self.streams: dict[str, StreamTimes] = {}
 
-    def shape(self, model: bytes) -> Shape | None:
-        """Return the shape of a model; it is built once and cached."""
+    def find_shape(self, model: bytes) -> Shape | None:
+        """Return the cached shape of a model, or None if the name of the model is not the name of a shape."""
         if model not in self._shapes:
             self._shapes[model] = shapes.find_shape(model.decode())
         return self._shapes[model]
@@ -55,8 +57,8 @@ class Server:
         return orjson.dumps(
             {
                 "open": self.open,
-                "most_open": self.most_open,
-                "whole": self.completed,
+                "max_open": self.max_open,
+                "completed": self.completed,
                 "aborted": self.aborted,
                 "streams": {tag: asdict(stream) for tag, stream in self.streams.items()},
             }
@@ -64,21 +66,21 @@ class Server:
 
 
 class Connection(asyncio.Protocol):
-    """A connection that reads requests, writes responses, and records when it is closed."""
+    """A connection that reads requests, writes responses, and records when the client closes it."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
-        self._shape: Shape | None = None
-        self._stream: Stream | None = None
+        self._shape: Shape | None = None  # None if no streamed response is in progress
+        self._times: StreamTimes | None = None
         self._sent_pieces = 0
         self._began_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is not a subclass
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is not an asyncio.Transport
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -104,7 +106,7 @@ class Connection(asyncio.Protocol):
 
     def _start_stream(self, request: bytes) -> None:
         model = _MODEL.search(request)
-        shape = self._server.shape(model[1]) if model else None
+        shape = self._server.find_shape(model[1]) if model else None
         if shape is None:
             self._send_reply(b"404 Not Found", b'{"error": {"message": "Unknown shape."}}')
             return
@@ -113,9 +115,9 @@ class Connection(asyncio.Protocol):
         self._began_at = self._loop.time()
         tag = _TAG.search(request)
         if tag is not None:
-            self._stream = self._server.streams[tag[0].decode()] = Stream(time.monotonic())
+            self._times = self._server.streams[tag[0].decode()] = StreamTimes(time.monotonic())
         self._server.open += 1
-        self._server.most_open = max(self._server.most_open, self._server.open)
+        self._server.max_open = max(self._server.max_open, self._server.open)
         self._write_due_pieces()
 
     def _write_due_pieces(self) -> None:
@@ -126,7 +128,9 @@ class Connection(asyncio.Protocol):
         self._timer = None
         due_count = len(shape.pieces)
         if shape.interval_s:
-            due_count = min(due_count, 1 + int((self._loop.time() - self._began_at) / shape.interval_s + 1e-3))
+            due_count = min(
+                due_count, 1 + int((self._loop.time() - self._began_at) / shape.interval_s + _TIMER_TOLERANCE)
+            )
         data = b"".join(shape.pieces[self._sent_pieces : due_count])
         if self._sent_pieces == 0:
             data = shape.head + data
@@ -157,8 +161,8 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._stream is not None and self._stream.closed_at is None:
-            self._stream.closed_at = time.monotonic()
+        if self._times is not None and self._times.closed_at is None:
+            self._times.closed_at = time.monotonic()
         if self._shape is not None:
             self._server.aborted += 1
             self._finish_stream()

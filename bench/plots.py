@@ -1,4 +1,4 @@
-"""Plots the curves of a report; only `make bench` installs matplotlib."""
+"""Plots the curves of a run; matplotlib is installed only by `make bench`, so functions import it."""
 
 from pathlib import Path
 from typing import Any

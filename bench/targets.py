@@ -1,4 +1,4 @@
-"""The targets of the benchmark, and the benchmark rows, which compare measurements with them."""
+"""The targets of the benchmark, and the benchmark rows, which compare figures with targets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from bench.whole import targets as whole
 
 @dataclass(frozen=True)
 class Target:
-    """The target value of one figure.
+    """The required minimum or maximum of one figure.
 
     Args:
         limit: the minimum of the figure if `is_minimum`, otherwise its maximum.
-        unit: unit of the figure.
-        floor_unit: unit of the floor that is measured with it; empty if there is none.
+        unit: unit of the figure and of the limit.
+        floor_unit: unit of the floor that is measured with the figure; empty if there is no floor.
     """
 
     limit: float
@@ -60,20 +60,20 @@ TARGETS = {
     "growth: claim": _max_target(1.2, "x p50 with few stored responses", "ms, p50"),
     "growth: dispatch": _max_target(1.2, "x p50 with few stored responses", "ms, p50"),
     "growth: list": _max_target(1.2, "x p50 with few stored responses", "ms, p50"),
-    "faults": _max_target(0, "accepted responses without one true end"),
+    "faults": _max_target(0, "accepted responses that did not end exactly once and correctly"),
 }
-TARGETS |= {aim.name: Target(*aim[1:]) for aim in whole.AIMS}
+TARGETS |= {aim.name: Target(aim.limit, aim.is_minimum, aim.unit, aim.floor_unit) for aim in whole.AIMS}
 
 
 @dataclass(frozen=True)
 class Row:
-    """The measurements for one target.
+    """The figures for one target.
 
     Args:
-        figures: the figure of each repetition.
-        floors: the floor of each repetition; empty if there is none.
-        raw: the measured quantity of each repetition if `figures` are derived from it, otherwise empty. It is used to
-            compare two commits. If higher figures are better, higher quantities are better too.
+        figures: the figure of each repetition, in the unit of the target.
+        floors: the floor of each repetition; empty if there is no floor.
+        raw: the measured quantity of each repetition if `figures` are derived from it, otherwise empty. `make compare`
+            compares these quantities. If higher figures are better, higher quantities are better too.
         raw_unit: unit of `raw`.
     """
 
@@ -121,8 +121,8 @@ class Row:
         }
 
 
-def ratios(name: str, measured: Sequence[float], floors: Sequence[float]) -> Row:
-    """Build a row of ratios of measurements to floors. The measurements are its raw figures, in the floor's unit."""
+def build_ratio_row(name: str, measured: Sequence[float], floors: Sequence[float]) -> Row:
+    """Build a row whose figures are the ratios of `measured` to `floors`; `measured` is in the unit of the floor."""
     figures = [value / floor for value, floor in zip(measured, floors, strict=True)]
     return Row(name, figures, floors, raw=measured, raw_unit=TARGETS[name].floor_unit)
 

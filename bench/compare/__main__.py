@@ -14,7 +14,7 @@ from bench.compare.trees import ComparisonError, Repository, Tree
 from local.servers import packages
 
 FOLDER = packages.ROOT / ".bench-compare"
-MINUTES = {"quick": 10, "full": 45}
+_BUDGET_MINUTES = {"quick": 10, "full": 45}
 
 
 @click.command()
@@ -23,15 +23,16 @@ MINUTES = {"quick": 10, "full": 45}
 @click.option("--head", "head_revision", default="HEAD", show_default=True, help="Commit to compare with BASE.")
 @click.argument("base_revision", metavar="BASE")
 def main(base_revision: str, head_revision: str, only: tuple[str, ...], *, quick: bool) -> None:
-    """Compare the benchmarks of two commits.
+    """Compare the benchmarks of the commits BASE and HEAD.
 
-    The exit status is 1 if HEAD is worse or a measurement failed.
+    The exit status is 1 if a row of HEAD is worse, or looks worse and could not be measured again, or if a measurement
+    failed.
     """
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 170
     size = "quick" if quick else "full"
-    budget = Budget(60 * MINUTES[size])
+    budget = Budget(60 * _BUDGET_MINUTES[size])
     repository = Repository(packages.ROOT)
     try:
         base = repository.find_tree(BASE, base_revision, FOLDER / BASE)
@@ -57,7 +58,7 @@ def _create_printer(console: Console) -> Callable[[str], None]:
 
 
 def _find_notes(repository: Repository, base: Tree, head: Tree) -> list[str]:
-    """Find circumstances that affect the interpretation of the figures."""
+    """Return notes about circumstances that affect the interpretation of the figures."""
     notes = []
     if paths := repository.changed_paths(base, head, "bench"):
         notes.append(f"The benchmark itself differs between the trees: {', '.join(paths)}")

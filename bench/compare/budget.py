@@ -3,9 +3,9 @@
 import time
 from collections.abc import Mapping, Sequence
 
-# Maximum share of the time that the first round may use, so that further rounds are possible.
+# Maximum share of the time budget that the first round may use, so that further rounds are possible.
 FIRST_ROUND_SHARE = 0.35
-# Share of the time remaining after the first round that is reserved for measuring rows that look worse again.
+# Share of the time after the first round that is reserved for a second measurement of rows that look worse.
 RESERVE_SHARE = 0.25
 
 
@@ -28,7 +28,7 @@ class Budget:
 
 
 def select_affordable(costs: Mapping[str, float], rounds: int, seconds: float) -> list[str]:
-    """Select measures that can be repeated `rounds` times in `seconds`; drop the most expensive ones first.
+    """Select measures that can all be repeated `rounds` times in `seconds`; drop the most expensive measures first.
 
     Args:
         costs: seconds per round, by measure.
@@ -42,7 +42,7 @@ def select_affordable(costs: Mapping[str, float], rounds: int, seconds: float) -
 
 
 def select_in_order(costs: Mapping[str, float], order: Sequence[str], seconds: float) -> list[str]:
-    """Select measures greedily in order of importance, as long as they fit into `seconds`.
+    """Select measures in the order of importance, and skip each measure that does not fit into the rest of `seconds`.
 
     Args:
         costs: total seconds of each measure.

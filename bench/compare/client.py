@@ -1,4 +1,4 @@
-"""The driver's side of a session: starts the benchmark of a worktree as a process and sends it requests."""
+"""Starts sessions, which are benchmark processes of worktrees, and sends requests to them."""
 
 import contextlib
 import subprocess
@@ -48,7 +48,7 @@ class Session:
                 stdout=subprocess.PIPE,
                 stderr=output,
                 text=True,
-                start_new_session=True,  # Ctrl-C must reach only the driver, which then ends the sessions
+                start_new_session=True,  # Ctrl-C must reach only `make compare`, which then ends the sessions
             )
         try:
             self.greeting = self._read_greeting()
@@ -88,7 +88,7 @@ class Session:
         self._process.stdout.close()
 
     def _read_line(self, adapter: TypeAdapter[T], timeout_s: float) -> T:
-        """Read the next line. After `timeout_s` the session is killed, and the read ends."""
+        """Read the next line of the session, which is killed after `timeout_s`."""
         assert self._process.stdout is not None
         timer = threading.Timer(timeout_s, self._process.kill)
         timer.start()
@@ -112,7 +112,7 @@ class Session:
 
 @contextlib.contextmanager
 def open_sessions(trees: Mapping[str, Tree], size: str, logs: Path) -> Iterator[dict[str, Session]]:
-    """Yield a session for each tree, by name. They start one after another, because each session chooses free ports."""
+    """Yield a session for each tree, by name. Sessions start one after another, because each chooses free ports."""
     with contextlib.ExitStack() as contexts:
         yield {
             name: contexts.enter_context(contextlib.closing(Session(tree, size, logs / f"{name}.log")))

@@ -13,7 +13,7 @@ from bench.compare.trees import ComparisonError, Tree
 from bench.compare.verdict import Samples
 
 ROUNDS = 5
-# With fewer rounds, ranges are disjoint by coincidence too often.
+# With fewer rounds, the ranges of the figures are too often disjoint by coincidence.
 MIN_ROUNDS = 3
 # Time that is reserved for stopping the servers and deleting the worktrees.
 SHUTDOWN_TIME_S = 20.0
@@ -30,11 +30,11 @@ NOT_JUDGED = "too few rounds"
 
 @dataclass(frozen=True)
 class RowVerdict:
-    """The reported result of one row.
+    """The result of one row.
 
     Args:
         label: one of the constants from `WORSE` to `NOT_JUDGED`.
-        repetition: figures of the second measurement if there is one; it is made for rows that look worse.
+        repetition: figures of the second measurement, which is made only for rows that look worse.
     """
 
     row: RowComparison
@@ -47,8 +47,8 @@ class Outcome:
     """The result of a comparison.
 
     Attributes:
-        omissions: reasons by measure that has fewer than five rounds.
-        failures: reasons by measurement that has no figures.
+        omissions: for each measure with fewer than five rounds, the reason.
+        failures: for each measurement without figures, the reason.
         only_in_base: rows and measures that HEAD does not have.
         only_in_head: rows and measures that BASE does not have.
         notes: circumstances that affect the interpretation of the figures.
@@ -97,10 +97,11 @@ class Comparison:
             ComparisonError: a name is not a measure of both trees.
         """
         outcome = Outcome()
-        rounds = repetition = Rounds({}, self._print_line)
+        rounds = Rounds({}, self._print_line)
+        repetition: Rounds | None = None
         try:
             with self._open_sessions() as sessions:
-                rounds = repetition = Rounds(sessions, self._print_line)
+                rounds = Rounds(sessions, self._print_line)
                 self._measure(rounds, _common_measures(sessions, outcome, only), outcome)
             if names := self._measures_to_repeat(rounds):
                 self._print_line(f"Measuring again with new processes: {', '.join(names)}")
@@ -110,11 +111,14 @@ class Comparison:
                         self._run_round(repetition, names)
         except SessionError as error:
             outcome.failures["session"] = str(error)
-        repeated_samples = {} if repetition is rounds else {row.name: row.samples for row in repetition.compare_rows()}
+        repeated_rows = [] if repetition is None else repetition.compare_rows()
+        repeated_samples = {row.name: row.samples for row in repeated_rows}
         outcome.verdicts = [_judge_row(row, repeated_samples.get(row.name)) for row in rounds.compare_rows()]
         outcome.only_in_base += rounds.rows_only_in(BASE)
         outcome.only_in_head += rounds.rows_only_in(HEAD)
-        outcome.failures |= rounds.errors() | ({} if repetition is rounds else repetition.errors())
+        outcome.failures |= rounds.errors()
+        if repetition is not None:
+            outcome.failures |= repetition.errors()
         return outcome
 
     @contextlib.contextmanager
@@ -150,9 +154,9 @@ class Comparison:
             remaining = [name for name in remaining if name not in affordable]  # other measures may now fit
         for name, pairs in rounds.pairs.items():
             if name in remaining:
-                outcome.omissions[name] = f"1 round, because another one takes {rounds.next_round_s(name):.0f} s"
+                outcome.omissions[name] = f"1 round, because another round takes {rounds.next_round_s(name):.0f} s"
             elif len(pairs) < ROUNDS:
-                outcome.omissions[name] = f"{len(pairs)} rounds, because the time was up"
+                outcome.omissions[name] = f"{len(pairs)} rounds, because no time remained"
 
     def _select_affordable(self, rounds: Rounds, names: list[str]) -> list[str]:
         costs = {name: rounds.next_round_s(name) for name in names}
@@ -164,7 +168,7 @@ class Comparison:
                 rounds.measure(name, self._remaining_s + _GRACE_S)
 
     def _measures_to_repeat(self, rounds: Rounds) -> list[str]:
-        """Return the measures that have rows that look worse and that fit into the time, the worst first."""
+        """Return the measures with a row that looks worse, as far as they fit into the time, the worst first."""
         factors: dict[str, float] = {}
         for row in rounds.compare_rows():
             if _has_enough_rounds(row.samples) and row.samples.is_worse:
@@ -175,7 +179,7 @@ class Comparison:
 
 
 def _common_measures(sessions: Mapping[str, Session], outcome: Outcome, only: Sequence[str]) -> list[str]:
-    """Return the measures of both sessions; record other measures and differences between sizes in `outcome`."""
+    """Return the measures to run, which both sessions offer; add all other measures and unequal sizes to `outcome`."""
     base, head = (sessions[name].greeting for name in (BASE, HEAD))
     outcome.omissions |= head.left_out
     outcome.only_in_base += [f"measure {name}" for name in base.measures if name not in head.measures]
@@ -195,7 +199,7 @@ def _has_enough_rounds(samples: Samples) -> bool:
 
 
 def _judge_row(row: RowComparison, repetition: Samples | None) -> RowVerdict:
-    """Judge a row by one or two sets of rounds; it is worse only if it is worse in both sets."""
+    """Judge a row by its rounds and their repetition; a row is worse only if it is worse in both sets of rounds."""
     if not _has_enough_rounds(row.samples):
         return RowVerdict(row, NOT_JUDGED)
     if row.samples.is_better:

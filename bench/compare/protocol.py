@@ -1,4 +1,4 @@
-"""The protocol of sessions: the driver sends names of measures, the session sends JSON objects, one per line."""
+"""The protocol of sessions: `make compare` sends names of measures, the session sends JSON objects, one per line."""
 
 from dataclasses import dataclass
 
@@ -12,8 +12,8 @@ class Greeting:
 
     Args:
         measures: names of the available measures, in the order of their execution.
-        left_out: reasons by measure of the benchmark that this session does not offer.
-        sizes: sizes of the measurements; figures of two sessions are comparable only if these are equal.
+        left_out: for each measure of the benchmark that this session does not offer, the reason.
+        sizes: sizes of the measurements; figures of two sessions are comparable only if the sizes are equal.
     """
 
     protocol: int
@@ -24,12 +24,12 @@ class Greeting:
 
 @dataclass(frozen=True)
 class Figure:
-    """One benchmark row of one measurement.
+    """The figure of one benchmark row in one measurement.
 
     Args:
         value: the measured quantity, not its ratio to a floor.
         ratio: the figure that `make bench` compares with the target; None if the row has no target.
-        floor: the floor that the ratio refers to, measured once per session; None if there is none.
+        floor: the floor that the ratio refers to, measured once per session; None if there is no floor.
     """
 
     name: str
@@ -42,10 +42,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Measurement:
-    """The reply to the name of a measure: one repetition.
+    """The result of one repetition of a measure, sent in reply to its name.
 
     Args:
-        seconds: total duration.
+        seconds: total duration of the repetition.
         once_s: the part of `seconds` spent on preparations and floors that later repetitions reuse.
         error: the reason why there are no figures; empty on success.
     """

@@ -27,7 +27,7 @@ class TreeFigures(TypedDict):
 
 
 class FigurePair(TypedDict):
-    """The figures of a row in both worktrees; `ratio` is the median of HEAD divided by the median of BASE."""
+    """The figures of a row in both worktrees; `ratio` is the median of HEAD divided by that of BASE."""
 
     base: TreeFigures
     head: TreeFigures
@@ -35,8 +35,8 @@ class FigurePair(TypedDict):
     rounds: int
 
 
-class Row(TypedDict):
-    """A row of the report; `again` is the second measurement of a row that looked worse."""
+class RowObject(TypedDict):
+    """A row of the report; `again` is the second measurement if the row looked worse in the first one."""
 
     name: str
     measure: str
@@ -66,7 +66,7 @@ def write(base: Tree, head: Tree, outcome: Outcome, *, quick: bool, seconds: flo
     path.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
 
 
-def _row_object(verdict: RowVerdict) -> Row:
+def _row_object(verdict: RowVerdict) -> RowObject:
     return {
         "name": verdict.row.name,
         "measure": verdict.row.measure,

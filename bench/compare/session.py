@@ -1,7 +1,8 @@
 """`python -m bench.compare.session`: the benchmark of one worktree, as a process that runs measures on request.
 
-It reads one name of a measure per line from standard input. `protocol.py` describes the lines of standard output.
-All other output, including that of the measures, goes to standard error. The session exits at end of file.
+The process reads the name of a measure from each line of standard input. `protocol.py` describes the lines that the
+process writes to standard output. All other output, including that of the measures, goes to standard error. The process
+exits at end of file.
 """
 
 import os
@@ -22,9 +23,9 @@ from bench.compare.protocol import PROTOCOL, Figure, Greeting, Measurement
 from bench.compare.sizes import SIZES, omission_reasons
 from bench.run import Run
 
-# Floors, and processes of the benchmark itself: their processor time is not that of the product.
+# The processor time of these floors and of these processes is not processor time of the product.
 _FLOOR_NAMES = {"bare GET", "bare POST", "Celery no-op"}
-_BENCHMARK_PROCESSES = {"load generator", "models"}
+_BENCHMARK_PROCESSES = {"load generator", "model_server"}
 
 
 @click.command()
@@ -45,7 +46,7 @@ def main(size: str) -> None:
 def run_measure(run: Run, name: str) -> Measurement:
     """Run a measure once.
 
-    Every exception is returned as an error, because a measure that fails must not end the comparison.
+    If the measure raises an exception, return it as the error, because a failed measure must not end the comparison.
     """
     run.rows.clear()
     run.cpu_us.clear()
@@ -56,12 +57,12 @@ def run_measure(run: Run, name: str) -> Measurement:
     except Exception as exception:  # noqa: BLE001
         error = f"{type(exception).__name__}: {exception}"
         _log(traceback.format_exc())
-    figures = [] if error else list(_figures(run))
+    figures = [] if error else list(_build_figures(run))
     return Measurement(name, time.monotonic() - began_at, run.preparation_s - previous_preparation_s, figures, error)
 
 
-def _figures(run: Run) -> Iterator[Figure]:
-    """Yield the rows of a measure, and the processor time per request of all processes of the product together."""
+def _build_figures(run: Run) -> Iterator[Figure]:
+    """Yield a figure for each row, and one for the processor time of each kind of request in the entire product."""
     for row in run.rows:
         yield Figure(
             name=row.name,
@@ -78,7 +79,7 @@ def _figures(run: Run) -> Iterator[Figure]:
 
 
 def _reserve_standard_output() -> TextIO:
-    """Reserve standard output for the protocol: redirect other output, including subprocesses', to standard error."""
+    """Return a file for standard output, and redirect all other output of this process and its children to stderr."""
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return replies

@@ -1,4 +1,4 @@
-"""The two trees: a Git worktree for each commit, with a virtual environment built from the commit's own pins."""
+"""Creates a Git worktree for each of the two commits, with a virtual environment built from the pins of the commit."""
 
 import contextlib
 import fcntl
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from local.processes import environment
 
+# Path of the session program in a tree.
 SESSION = "bench/compare/session.py"
 _PIN_FILES = ("requirements/runtime.txt", "requirements/local.txt")
 # With these variables, Python in a worktree would import packages of this checkout.
@@ -23,12 +24,13 @@ class ComparisonError(Exception):
 
 @dataclass(frozen=True)
 class Tree:
-    """A commit and the worktree for it.
+    """A commit and its worktree.
 
     Args:
         name: `base` or `head`.
         commit: full commit ID.
         subject: subject of the commit message.
+        folder: folder of the worktree.
     """
 
     name: str
@@ -37,18 +39,23 @@ class Tree:
     folder: Path
 
     @property
+    def virtual_environment(self) -> Path:
+        return self.folder / ".venv"
+
+    @property
     def python(self) -> Path:
-        return self.folder / ".venv" / "bin" / "python"
+        return self.virtual_environment / "bin" / "python"
 
     @property
     def environment(self) -> dict[str, str]:
+        """The environment variables for processes of this tree."""
         return {
             name: value for name, value in environment.process_variables().items() if name not in _REMOVED_VARIABLES
         }
 
 
 class Repository:
-    """The checkout in which the command runs."""
+    """The Git checkout in which `make compare` runs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -77,7 +84,11 @@ class Repository:
     def _describe_first_session(self) -> str:
         log = self._git("log", "--reverse", "--diff-filter=A", "--format=%h %s", "HEAD", "--", SESSION)
         first_commit, _, _ = log.stdout.partition("\n")
-        return f"The first commit that has it is {first_commit}." if first_commit else "No ancestor of HEAD has it."
+        return (
+            f"The first commit that has this file is {first_commit}."
+            if first_commit
+            else "No ancestor of HEAD has this file."
+        )
 
     def changed_paths(self, base: Tree, head: Tree, folder: str) -> list[str]:
         """Return the paths of the files in a folder that differ between the commits of the trees."""
@@ -89,7 +100,7 @@ class Repository:
 
     @contextlib.contextmanager
     def open_worktrees(self, *trees: Tree) -> Iterator[None]:
-        """Create the worktrees, and delete them with all of their files on exit."""
+        """Create the worktrees of the trees; on exit, delete the worktrees with all of their files."""
         self._git("worktree", "prune")  # remove entries left by a killed comparison
         try:
             for tree in trees:
@@ -124,16 +135,16 @@ def lock_folder(folder: Path) -> Iterator[Path]:
             if path.is_dir():
                 shutil.rmtree(path)
         yield folder
-        shutil.rmtree(folder, ignore_errors=True)  # servers of a killed session may still be stopping
+        shutil.rmtree(folder, ignore_errors=True)  # the servers of a killed session may still write files
 
 
 def install(tree: Tree) -> None:
-    """Create the virtual environment of a tree from its own pins, with verified hashes.
+    """Create the virtual environment of a tree from the pins of its commit, and verify the hashes of the packages.
 
     Raises:
         ComparisonError: a package cannot be installed.
     """
-    _run_uv(tree, "venv", "--python", sys.executable, str(tree.python.parents[1]))
+    _run_uv(tree, "venv", "--python", sys.executable, str(tree.virtual_environment))
     pin_options = [option for path in _PIN_FILES for option in ("-r", path)]
     _run_uv(tree, "pip", "install", "--python", str(tree.python), "--no-deps", "--require-hashes", *pin_options)
     _run_uv(tree, "pip", "install", "--python", str(tree.python), "--no-deps", "--no-build-isolation", "-e", ".")

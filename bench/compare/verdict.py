@@ -1,10 +1,10 @@
-"""Decides whether one set of figures is worse than another."""
+"""Decides whether the figures of HEAD are worse than those of BASE."""
 
 from dataclasses import dataclass
 from math import inf
 from statistics import median
 
-# Differences between medians by a smaller factor are not significant.
+# Medians that differ by a smaller factor are not considered different.
 MIN_FACTOR = 1.1
 
 
@@ -23,7 +23,7 @@ class Samples:
 
     @property
     def is_better(self) -> bool:
-        """Whether BASE is worse than HEAD by the same criterion."""
+        """Whether the median of HEAD is better by more than `MIN_FACTOR` and the ranges do not overlap."""
         return Samples(self.head, self.base, self.higher_is_better).is_worse
 
     @property
@@ -47,5 +47,5 @@ class Samples:
 
     @property
     def ranges_overlap(self) -> bool:
-        """Whether the ranges of BASE and HEAD have a common value."""
+        """Whether the range of BASE and the range of HEAD have a common value."""
         return max(min(self.base), min(self.head)) <= min(max(self.base), max(self.head))

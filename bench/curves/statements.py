@@ -1,4 +1,4 @@
-"""Speed of Postgres itself over one connection, as a reference for the benchmark rows."""
+"""Measures the speed of Postgres itself over one connection, as a reference for the benchmark rows."""
 
 from statistics import median
 
@@ -15,5 +15,5 @@ def measure(run: Run) -> None:
     )
     statements.close()
     commits, selects = (round(median(rates[name])) for name in ("commits", "selects"))
-    run.extra_figures["Postgres, one connection: rows committed one by one, each second"] = commits
-    run.extra_figures["Postgres, one connection: rows found by primary key, each second"] = selects
+    run.extra_figures["Postgres, one connection: rows/s, each committed separately"] = commits
+    run.extra_figures["Postgres, one connection: rows/s, each selected by primary key"] = selects

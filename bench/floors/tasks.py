@@ -1,6 +1,6 @@
-"""A Celery worker for no-op tasks with the product's pool and settings, to measure the cost of a Celery message.
+"""Runs no-op tasks in a Celery worker with the product's pool and settings, to measure the cost of a Celery message.
 
-Usage: `python -m bench.floors.tasks REDIS_URL SLOTS`.
+Usage: `python -m bench.floors.tasks REDIS_URL WORKER_SLOTS`.
 """
 
 import sys
@@ -24,19 +24,21 @@ MARK_TASK = "bench.mark"
 _LANE = "bench"
 _MARK_LIST = "bench:marks"
 _TIMEOUT_S = 60
+# Number of the Valkey database for the tasks, which no deployment uses.
+REDIS_NUMBER = 9
 
 
 def create_app(redis_url: str) -> Celery:
-    """Create the product's Celery application with a separate lane, for the sender or the worker."""
+    """Create the Celery application of the product with a lane for this floor only; sender and worker use it."""
     return celery_app.celery_app(redis_url, [_LANE])
 
 
 class Sender:
-    """Sends no-op tasks and mark tasks. A mark task tells the sender when it runs."""
+    """Sends no-op tasks and mark tasks. A mark task reports to the sender the time at which it runs."""
 
     def __init__(self, redis_url: str) -> None:
         self._app = create_app(redis_url)
-        # BLPOP blocks for up to `_TIMEOUT_S`, which is longer than the default socket timeout of redis-py.
+        # `_wait_for_mark` blocks for up to `_TIMEOUT_S`, which is longer than the default socket timeout of redis-py.
         self._client = redis.Redis.from_url(redis_url, socket_timeout=_TIMEOUT_S + 5)
         self._client.delete(_MARK_LIST)
         self._producers = self._app.producer_pool
@@ -71,11 +73,12 @@ class Sender:
         mark_entry: Any = self._client.blpop([_MARK_LIST], timeout=_TIMEOUT_S)
         if mark_entry is None:
             raise TimeoutError(f"No mark task ran within {_TIMEOUT_S} s.")
-        return float(mark_entry[1])
+        _, run_at = mark_entry
+        return float(run_at)
 
 
 @contextmanager
-def running_worker(redis_url: str, slots: int, home: Home) -> Iterator[int]:
+def run_worker(redis_url: str, slots: int, home: Home) -> Iterator[int]:
     """Run a worker inside the block; yield its PID."""
     part = Part(
         name="floor-tasks",

@@ -1,4 +1,4 @@
-"""The load generator: a separate process that sends requests over raw sockets and measures the latency of each."""
+"""Runs loads in the load generator, a separate process that sends requests over raw sockets and measures latencies."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,15 +12,15 @@ _GRACE_S = 120
 
 @dataclass(frozen=True)
 class Requests:
-    """Non-streamed requests over persistent connections. A connection sends its next request after each response.
+    """Non-streamed requests over persistent connections; each connection sends its next request after each response.
 
     Args:
-        payloads: complete HTTP requests, sent in order and repeatedly. `{unique}` in a header is replaced by text
+        payloads: complete HTTP requests, sent in order and repeatedly. `{unique}` in a header is replaced with text
             that differs in every request.
         connections: number of concurrent connections.
         seconds: duration of the measurement.
         count: number of requests after which the measurement ends early; 0 for no limit.
-        warm_s: unmeasured warm-up before the measurement, in seconds.
+        warm_up_s: unmeasured warm-up before the measurement, in seconds.
     """
 
     port: int
@@ -28,19 +28,19 @@ class Requests:
     connections: int
     seconds: float = 60
     count: int = 0
-    warm_s: float = 0
+    warm_up_s: float = 0
     kind: str = field(default="requests", init=False)
 
 
 @dataclass(frozen=True)
 class Streams:
-    """Requests with streamed responses, each over its own connection. When a stream ends, the next one starts.
+    """Requests with streamed responses, each over its own connection; when a stream ends, the next stream starts.
 
     Args:
         payloads: complete HTTP requests, each sent once.
         connections: number of concurrent connections.
-        marker: text that occurs once per token.
-        end: text that occurs once, at the end of a complete response.
+        marker: text that occurs in each token exactly once.
+        end: text that occurs only at the end of a complete response.
         seconds: timeout; streams that have not ended after this time are errors.
     """
 
@@ -59,7 +59,7 @@ class Figures:
 
     Args:
         count: number of complete responses with status 200 or 304.
-        errors: number of other responses, by kind of error.
+        errors: number of all other responses, by kind of error.
         seconds: duration from the start of the measurement to the last response.
         latencies_ms: sorted latencies; for streams, the time to the first token.
         tokens: number of tokens in all streams.
@@ -87,7 +87,7 @@ class Figures:
 
 
 class LoadError(Exception):
-    """A load had errors, so its figures are invalid."""
+    """A load had errors, or did not run as the measurement requires, so its figures are invalid."""
 
 
 def run(spec: Requests | Streams) -> Figures:
@@ -115,5 +115,8 @@ def run_in_generator(spec: Mapping[str, object], seconds: float) -> dict[str, An
 
 
 def percentile(sorted_values: list[float], share: float) -> float:
-    """Return the nearest-rank quantile of sorted values for a share between 0 and 1, or 0.0 if there are no values."""
-    return sorted_values[min(len(sorted_values) - 1, int(len(sorted_values) * share))] if sorted_values else 0.0
+    """Return the quantile of sorted values for a share between 0 and 1, without interpolation; 0.0 without values."""
+    if not sorted_values:
+        return 0.0
+    index = int(len(sorted_values) * share)
+    return sorted_values[min(index, len(sorted_values) - 1)]

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import uvloop
 
-from bench.load.mixing import MixRunner
+from bench.load.mix_runner import MixRunner
 from bench.load.requests import RequestRunner
 from bench.load.streams import StreamRunner
 
@@ -35,7 +35,7 @@ async def _run_connections(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run one load after another until end of file on standard input."""
+    """Run one load per line of standard input, until end of file."""
     for line in sys.stdin.buffer:
         figures = uvloop.run(_run_load(orjson.loads(line)))
         # The event loop may leave the pipe in non-blocking mode, in which output beyond its capacity would be lost.

@@ -1,4 +1,4 @@
-"""A persistent HTTP/1.1 connection of the load generator, for coroutines that read the responses."""
+"""A persistent HTTP/1.1 connection of the load generator, for coroutines."""
 
 import asyncio
 import re
@@ -10,11 +10,11 @@ _CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 
 
 class UnexpectedResponseError(Exception):
-    """A response differs from the expected one. Equal errors have equal messages, so that they can be counted."""
+    """A response is not as expected. Errors of the same kind have the same message, so that they can be counted."""
 
 
 class Connection:
-    """Sends sequential requests over one TCP connection, which is reopened after the server closes it."""
+    """Sends sequential requests over a TCP connection; opens a new one if a response closes the connection."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -36,7 +36,7 @@ class Connection:
 
         Raises:
             UnexpectedResponseError: the status is not 200, or the response does not specify the length of its body.
-            OSError, asyncio.IncompleteReadError: the connection broke.
+            OSError, asyncio.IncompleteReadError: the connection failed.
         """
         reader, writer = await self._connect()
         writer.write(payload)

@@ -1,4 +1,4 @@
-"""A handle of the load generator process. It is reused, because its start takes as long as a short load."""
+"""A handle of the load generator process, which is reused because its start takes as long as a short load."""
 
 import atexit
 import subprocess
@@ -13,13 +13,13 @@ from local.servers import packages
 
 
 class Generator:
-    """A process that runs loads one after another; started for the first load and restarted after a failure."""
+    """The process that runs loads one after another; it is started for the first load, and again after a failure."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self, spec: Mapping[str, object], timeout_s: float) -> dict[str, Any] | None:
-        """Run a load and return its figures, or None if the process exits; it is killed after `timeout_s`."""
+        """Run a load and return its figures, or None if the process exits; the process is killed after `timeout_s`."""
         process = self._ensure_process()
         assert process.stdin is not None
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""The specification and the result of a mixed load: clients create responses and follow each of them to its end."""
+"""The specification and the result of a mix: a load by clients that create responses and follow each to its end."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Literal
@@ -24,9 +24,9 @@ class Turn:
 
 @dataclass(frozen=True)
 class Mix:
-    """A load by clients that execute the turns in order, repeatedly, for a duration of `seconds`.
+    """A load by clients that run the turns in order, repeatedly, for `seconds` seconds.
 
-    The last round of turns is always completed, so that even a short load has the same share of every kind.
+    The last round through the turns is always completed, so that even a short load has the same share of each kind.
 
     Either `clients` or `rate_per_s` is set. With `clients`, the load is a closed loop: each client begins its next turn
     when its previous one has ended. With `rate_per_s`, it is an open loop: turns begin at fixed times, regardless of
@@ -35,10 +35,10 @@ class Mix:
 
     Args:
         key: API key of the poll and cancel requests.
-        marker: text that occurs once per token.
+        marker: text that occurs in each token exactly once.
         clients: number of concurrent clients.
         rate_per_s: number of turns that begin per second.
-        kind: distinguishes a mix from other loads for the load generator; not a kind of turn.
+        kind: identifies the load as a mix for the load generator; not a kind of turn.
     """
 
     port: int
@@ -56,14 +56,15 @@ class MixFigures:
     """The result of a mix.
 
     Args:
-        turns: number of turns that ended as expected, by kind of turn.
-        polls: number of GET requests in all turns.
-        errors: number of failed turns, by kind of turn and error.
+        turns: number of turns that ended as expected, by kind.
+        polls: number of polls in all turns.
+        errors: number of failed turns, by kind and error message.
         seconds: duration from the first start to the last end.
         latencies_ms: sorted latencies by name. `cancel` begins with the cancel request and ends with its HTTP response.
-            All others begin with the create request. `background` ends with the poll that returned the completed
-            response; `foreground` and `stream` with the end of the HTTP response; `create` with the HTTP response to
-            the create request of a background response; `first event` and `first token` with those of a stream.
+            All other latencies begin with the create request. `background` ends with the poll that returns the
+            completed response; `foreground` and `stream` end with the HTTP response; `create` ends with the HTTP
+            response to the create request of a background response; `first event` and `first token` end with the first
+            event and the first token of a stream.
         tokens: number of tokens in all streams.
         cpu_s: processor time of the load generator itself.
     """

@@ -1,4 +1,4 @@
-"""Requests with complete, non-streamed responses over persistent connections."""
+"""Sends requests over persistent connections and reads their non-streamed responses."""
 
 import asyncio
 import os
@@ -8,21 +8,21 @@ from collections import Counter
 from typing import Any, cast
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-# A request without a response this long after the end of the run is an error.
+# A request without a response this long after the end of the load is an error.
 _GRACE_S = 30
 _HEAD_END = b"\r\n\r\n"
-# In a payload, the position of text that differs in every request, such as an idempotency key.
+# Placeholder in a payload for text that differs in every request, such as an idempotency key.
 _UNIQUE = b"{unique}"
-# A poll with If-None-Match whose response has not changed has no body.
+# Status of the reply, without a body, to a poll with If-None-Match if the response has not changed.
 _NOT_MODIFIED = b"304"
 _SUCCESSES = frozenset({b"200", _NOT_MODIFIED})
 
 
 class RequestRunner:
-    """State shared by the connections of one run. See `bench.load.Requests`."""
+    """Runs one `bench.load.Requests`, and holds the state that its connections share."""
 
     def __init__(
-        self, *, port: int, payloads: list[bytes], connections: int, seconds: float, count: int, warm_s: float
+        self, *, port: int, payloads: list[bytes], connections: int, seconds: float, count: int, warm_up_s: float
     ) -> None:
         self.port = port
         self.connections = connections
@@ -34,16 +34,16 @@ class RequestRunner:
         self._open_connections = connections
         self._latencies_s: list[float] = []
         self._max_requests = count
-        self._measured_from = time.perf_counter() + warm_s
+        self._measured_from = time.perf_counter() + warm_up_s
         self._last_response_at = self._measured_from
         self._measured_until = self._measured_from + seconds
-        asyncio.get_running_loop().call_later(warm_s + seconds + _GRACE_S, self._record_timeout)
+        asyncio.get_running_loop().call_later(warm_up_s + seconds + _GRACE_S, self._record_timeout)
 
-    def create_connection(self) -> "Connection":
-        return Connection(self)
+    def create_connection(self) -> "RequestConnection":
+        return RequestConnection(self)
 
     def next_request(self, now: float) -> bytes | None:
-        """Return the next request, or None at the end of the run."""
+        """Return the next request, or None if the load has ended."""
         if now >= self._measured_until or (self._max_requests and self._sent_requests >= self._max_requests):
             return None
         self._sent_requests += 1
@@ -51,13 +51,13 @@ class RequestRunner:
         return payload.replace(_UNIQUE, b"%b-%d" % (self._unique_prefix.encode(), self._sent_requests))
 
     def record_success(self, sent_at: float, now: float) -> None:
-        """Record a successful response."""
+        """Record a successful response, unless its request belongs to the warm-up."""
         if sent_at >= self._measured_from:
             self._latencies_s.append(now - sent_at)
             self._last_response_at = now
 
     def record_close(self) -> None:
-        """Record that a connection has closed."""
+        """Record that a connection has closed; the load has finished when all connections have closed."""
         self._open_connections -= 1
         if not self._open_connections and not self.finished.done():
             self.finished.set_result(None)
@@ -68,6 +68,7 @@ class RequestRunner:
             self.finished.set_result(None)
 
     def figures(self) -> dict[str, Any]:
+        """Return the fields of `bench.load.Figures` except `cpu_s`."""
         return {
             "count": len(self._latencies_s),
             "errors": dict(self.errors),
@@ -77,20 +78,20 @@ class RequestRunner:
         }
 
 
-class Connection(asyncio.Protocol):
+class RequestConnection(asyncio.Protocol):
     """One persistent connection. Only the status and the length of each response are parsed."""
 
     def __init__(self, runner: RequestRunner) -> None:
         self._runner = runner
         self._transport: asyncio.Transport | None = None
         self._head = b""
-        self._missing_bytes: int | None = None  # of the body; None until the head is complete
+        self._missing_bytes: int | None = None  # bytes of the body not yet received; None until the head is complete
         self._status = b""
         self._sent_at = 0.0
-        self._is_waiting = False
+        self._is_waiting = False  # for a response
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is not a subclass
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is not an asyncio.Transport
         self._send(time.perf_counter())
 
     def _send(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""Requests with streamed responses."""
+"""Sends requests and reads their streamed responses."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from typing import Any, cast
 
 
 class StreamRunner:
-    """State shared by the streams of one run. See `bench.load.Streams`."""
+    """Runs one `bench.load.Streams`, and holds the state that its connections share."""
 
     def __init__(
         self, *, port: int, payloads: list[bytes], connections: int, marker: str, end: str, seconds: float
@@ -20,7 +20,7 @@ class StreamRunner:
         self.errors: Counter[str] = Counter()
         self._payloads = payloads[::-1]
         self._unopened_connections = self.connections
-        self._remaining = len(payloads)
+        self._remaining_streams = len(payloads)
         self._first_token_latencies_s: list[float] = []
         self._tokens = 0
         self._began_at = time.perf_counter()
@@ -28,14 +28,14 @@ class StreamRunner:
         self._opening_tasks: set[asyncio.Task[Any]] = set()
         asyncio.get_running_loop().call_later(seconds, self._record_timeout)
 
-    def create_connection(self) -> "Connection":
-        """Create one of the first `connections` connections. `record_end` opens the others."""
+    def create_connection(self) -> "StreamConnection":
+        """Create one of the first `connections` connections; `record_end` opens all later connections."""
         self._unopened_connections -= 1
-        return Connection(self, self._payloads.pop())
+        return StreamConnection(self, self._payloads.pop())
 
     def record_end(self, first_token_s: float | None, tokens: int) -> None:
-        """Record the end of a stream and open the next one. `first_token_s` is None if the stream failed."""
-        self._remaining -= 1
+        """Record the end of a stream and open the next stream; `first_token_s` is None if the stream failed."""
+        self._remaining_streams -= 1
         if first_token_s is None:
             self.errors["broken"] += 1
         else:
@@ -44,30 +44,31 @@ class StreamRunner:
             self._ended_at = time.perf_counter()
         if len(self._payloads) > self._unopened_connections:
             loop = asyncio.get_running_loop()
-            connection = Connection(self, self._payloads.pop())
+            connection = StreamConnection(self, self._payloads.pop())
             task = loop.create_task(loop.create_connection(lambda: connection, "127.0.0.1", self.port))
             self._opening_tasks.add(task)
             task.add_done_callback(self._opening_tasks.discard)
-        elif not self._remaining and not self.finished.done():
+        elif not self._remaining_streams and not self.finished.done():
             self.finished.set_result(None)
 
     def _record_timeout(self) -> None:
         if not self.finished.done():
-            self.errors["not ended in time"] += self._remaining
+            self.errors["not ended in time"] += self._remaining_streams
             self.finished.set_result(None)
 
     def figures(self) -> dict[str, Any]:
+        """Return the fields of `bench.load.Figures` except `cpu_s`."""
         return {
             "count": len(self._first_token_latencies_s),
             "errors": dict(self.errors),
             "seconds": self._ended_at - self._began_at,
-            "latencies_ms": [1000 * latency for latency in self._first_token_latencies_s],
+            "latencies_ms": [1000 * latency_s for latency_s in self._first_token_latencies_s],
             "tokens": self._tokens,
         }
 
 
-class Connection(asyncio.Protocol):
-    """One stream. Markers are counted without parsing the stream, even if a marker is split across two reads."""
+class StreamConnection(asyncio.Protocol):
+    """A connection with one stream, which is not parsed; a marker that is split across two reads is counted, too."""
 
     def __init__(self, runner: StreamRunner, request: bytes) -> None:
         self._runner = runner
@@ -82,7 +83,7 @@ class Connection(asyncio.Protocol):
         self._end_tail = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is not a subclass
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is not an asyncio.Transport
         self._sent_at = time.perf_counter()
         self._transport.write(self._request)
 
@@ -111,8 +112,8 @@ class Connection(asyncio.Protocol):
 
 
 def _possible_beginning(data: bytes, text: bytes) -> bytes:
-    """Return the last `len(text) - 1` bytes of the data, which may contain the beginning of another `text`.
+    """Return the last `len(text) - 1` bytes of the data, in which another `text` may begin.
 
-    They are too short to contain a complete `text`, so that none is counted twice.
+    They are too short to contain a complete `text`, so that no `text` is counted twice.
     """
     return data[max(0, len(data) - len(text) + 1) :]

@@ -1,4 +1,4 @@
-"""Measures the time from a cancel request until the connection to the model server is closed."""
+"""Measures the time from a cancel request until the worker closes the connection to the model server."""
 
 import time
 from itertools import count
@@ -14,7 +14,7 @@ _MODEL = "1-tokens-at-once-then-hang"
 _POLL_INTERVAL_S = 0.005
 _SETTLE_TIME_S = 0.03
 _TIMEOUT_S = 10
-_tags = count()
+_tag_numbers = count()
 
 
 def measure(run: Run) -> None:
@@ -29,14 +29,16 @@ def measure(run: Run) -> None:
 def _measure_cancels(run: Run) -> list[float]:
     """Run and cancel responses one after another; return the latency of each cancel in milliseconds, sorted."""
     with Client(run.deployment.port, run.deployment.key) as client:
-        run.machine.models.reset()
-        return sorted(_measure_cancel(run, client, f"tag-{next(_tags)}") for _ in range(run.sizes.trips))
+        run.servers.model_server.reset()
+        return sorted(
+            _measure_cancel(run, client, f"tag-{next(_tag_numbers)}") for _ in range(run.sizes.round_trip_count)
+        )
 
 
 def _measure_cancel(run: Run, client: Client, tag: str) -> float:
     """Run a response and cancel it; return the latency of the cancel in milliseconds."""
     response_id = client.post("/responses", background_body(_MODEL, tag))["id"]
-    _wait_for_time(run, tag, "asked_at")
+    _wait_for_time(run, tag, "requested_at")
     time.sleep(_SETTLE_TIME_S)  # until the first token has been written and the system is idle
     began_at = time.monotonic()
     client.post(f"/responses/{response_id}/cancel")
@@ -47,7 +49,7 @@ def _wait_for_time(run: Run, tag: str, field: str) -> float:
     """Wait until the model server has recorded the time `field` of a tagged response, and return it."""
     deadline = time.monotonic() + _TIMEOUT_S
     while time.monotonic() < deadline:
-        stream: dict[str, Any] = run.machine.models.report()["streams"].get(tag, {})
+        stream: dict[str, Any] = run.servers.model_server.report()["streams"].get(tag, {})
         if stream.get(field) is not None:
             return float(stream[field])
         time.sleep(_POLL_INTERVAL_S)

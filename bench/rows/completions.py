@@ -1,11 +1,11 @@
 """Compares a worker that drains a queue of responses with a worker that drains a queue of no-op Celery tasks."""
 
 from bench import cpu, load
-from bench.deployment import SLOTS, Deployment, background_body
+from bench.deployment import WORKER_SLOTS, Deployment, background_body
 from bench.floors import tasks
 from bench.load import wire
 from bench.run import Run
-from bench.targets import ratios
+from bench.targets import build_ratio_row
 
 _MODEL = "20-tokens-at-once"
 
@@ -14,40 +14,43 @@ def measure(run: Run) -> None:
     """Add the row `completions`."""
     results = run.interleave(
         times=run.sizes.long_repetitions,
-        floor=run.floor("Celery tasks/s", lambda: _measure_tasks(run)),
+        floor=run.cache_floor("Celery tasks/s", lambda: _measure_tasks(run)),
         product=lambda: _measure_responses(run),
     )
-    run.add(ratios("completions", [per_s for per_s, _ in results["product"]], [per_s for per_s, _ in results["floor"]]))
-    run.note_cpu("Celery no-op", [costs_us for _, costs_us in results["floor"]])
-    run.note_cpu("completion", [costs_us for _, costs_us in results["product"]])
+    product, floor = ([per_s for per_s, _ in results[name]] for name in ("product", "floor"))
+    run.add(build_ratio_row("completions", product, floor))
+    run.record_cpu_time("Celery no-op", [costs_us for _, costs_us in results["floor"]])
+    run.record_cpu_time("completion", [costs_us for _, costs_us in results["product"]])
 
 
 def _measure_tasks(run: Run) -> tuple[float, dict[str, float]]:
-    count = run.sizes.tasks
-    url = run.machine.empty_redis_database(9)
+    """Measure no-op tasks per second, and their processor time in microseconds by process."""
+    count = run.sizes.noop_count
+    url = run.servers.empty_redis_database(tasks.REDIS_NUMBER)
     with tasks.open_sender(url) as sender:
         sender.enqueue_noops(count)
-        with tasks.running_worker(url, SLOTS, run.machine.home) as pid:
-            with cpu.measure_cpu_time({"worker": pid, "valkey": run.machine.pids["valkey"]}) as cpu_time:
+        with tasks.run_worker(url, WORKER_SLOTS, run.servers.home) as pid:
+            with cpu.measure_cpu_time({"worker": pid, "valkey": run.servers.pids["valkey"]}) as cpu_time:
                 seconds = sender.measure_noops_s()
             return count / seconds, cpu_time.per_request_us(count)
 
 
 def _measure_responses(run: Run) -> tuple[float, dict[str, float]]:
-    deployment, count = run.deployment, run.sizes.completions
+    """Measure completed responses per second, and their processor time in microseconds by process."""
+    deployment, count = run.deployment, run.sizes.completion_count
     deployment.stop("worker")
     deployment.delete_responses()
     payload = wire.post_request("/v1/responses", background_body(_MODEL), deployment.key)
     load.run(load.Requests(deployment.port, [payload], connections=16, count=count))
     deployment.start("worker")
-    ended_before = deployment.count_ended()
-    with cpu.measure_cpu_time(deployment.pids | {"models": run.machine.pids["models"]}) as cpu_time:
+    ended_before = deployment.count_ended()  # during the start of the worker
+    with cpu.measure_cpu_time(deployment.pids | {"model_server": run.servers.pids["model_server"]}) as cpu_time:
         deployment.wait_until_ended(count)
     return count / drain_duration_s(deployment, count), cpu_time.per_request_us(count - ended_before)
 
 
 def drain_duration_s(deployment: Deployment, count: int) -> float:
-    """Return the seconds from the first start to the last end of all stored responses.
+    """Return the seconds from the first start to the last end of the stored responses.
 
     Raises:
         load.LoadError: the number of completed responses is not `count`.

@@ -1,6 +1,6 @@
-"""Reports the violations that `make chaos` found; the benchmark itself does not inject faults.
+"""Adds the number of violations that `make chaos` found; the benchmark itself does not inject faults.
 
-A violation is an accepted response that did not end exactly once with a correct status.
+A violation is an accepted response that did not end exactly once and correctly.
 """
 
 import json

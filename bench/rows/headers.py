@@ -1,4 +1,4 @@
-"""Compares polls and submits with optional headers with those without them."""
+"""Compares the rates of polls and submits that send optional headers with the rates without these headers."""
 
 import http.client
 from contextlib import closing
@@ -6,13 +6,14 @@ from functools import partial
 
 from bench.deployment import background_body
 from bench.load import wire
-from bench.rows.poll import completed_poll_requests
+from bench.rows.poll import prepare_poll_requests
 from bench.rows.submit import run_submits
 from bench.run import Run, Slice
-from bench.targets import ratios
+from bench.targets import build_ratio_row
 
 POLL_CONNECTIONS = 16
 SUBMIT_CONNECTIONS = 64
+_POLLED_RESPONSES = 100
 _MODEL = "20-tokens-at-once"
 _PROMPT = "Say something about the weather in a few words. " * 8
 _POLL_HEADERS = {
@@ -30,7 +31,7 @@ def measure(run: Run) -> None:
 
 def _measure_polls(run: Run) -> None:
     key, port = run.deployment.key, run.deployment.port
-    plain_payloads = completed_poll_requests(run.deployment, 100)
+    plain_payloads = prepare_poll_requests(run.deployment, _POLLED_RESPONSES)
     paths = [payload.split(" ", 2)[1] for payload in plain_payloads]
     header_payloads = {
         name: [wire.get_request(path, key, headers) for path in paths] for name, headers in _POLL_HEADERS.items()
@@ -40,14 +41,16 @@ def _measure_polls(run: Run) -> None:
     ]
 
     def run_polls(payloads: list[str]) -> Slice:
-        return run.requests(port, payloads, POLL_CONNECTIONS, run.deployment.pids, seconds=run.sizes.slice_s / 2)
+        return run.measure_requests(
+            port, payloads, POLL_CONNECTIONS, run.deployment.pids, seconds=run.sizes.slice_s / 2
+        )
 
     all_payloads = {"plain": plain_payloads, **header_payloads}
-    measures = {name: partial(run_polls, payloads) for name, payloads in all_payloads.items()}
-    slices_by_name = run.interleave(times=None, **measures)
+    poll_functions = {name: partial(run_polls, payloads) for name, payloads in all_payloads.items()}
+    slices_by_name = run.interleave(times=None, **poll_functions)
     rates = {name: [figures.per_s for figures, _ in slices] for name, slices in slices_by_name.items()}
     for name in header_payloads:
-        run.add(ratios(name, rates[name], rates["plain"]))
+        run.add(build_ratio_row(name, rates[name], rates["plain"]))
 
 
 def _request_etag(port: int, path: str, key: str) -> str:
@@ -67,5 +70,5 @@ def _measure_submits(run: Run) -> None:
 
     slices = run.interleave(plain=lambda: submit(plain_payloads), keyed=lambda: submit(keyed_payloads))
     plain_rates, keyed_rates = ([figures.per_s for figures, _ in slices[name]] for name in ("plain", "keyed"))
-    run.add(ratios("submit with Idempotency-Key", keyed_rates, plain_rates))
-    run.note_cpu("submit with Idempotency-Key", [costs_us for _, costs_us in slices["keyed"]])
+    run.add(build_ratio_row("submit with Idempotency-Key", keyed_rates, plain_rates))
+    run.record_cpu_time("submit with Idempotency-Key", [costs_us for _, costs_us in slices["keyed"]])

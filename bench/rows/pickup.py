@@ -7,11 +7,11 @@ from statistics import median
 
 from bench import load
 from bench.client import Client
-from bench.deployment import SLOTS, background_body
+from bench.deployment import WORKER_SLOTS, background_body
 from bench.floors import tasks
 from bench.load import wire
 from bench.run import Run
-from bench.targets import ratios
+from bench.targets import build_ratio_row
 
 _MODEL = "20-tokens-at-once"
 
@@ -22,24 +22,24 @@ def measure(run: Run) -> None:
     with contextlib.ExitStack() as contexts:
         open_sender = functools.cache(lambda: _open_sender(run, contexts))
         latencies = run.interleave(
-            floor=run.floor(
+            floor=run.cache_floor(
                 "Celery round trip",
-                lambda: median(open_sender().measure_round_trip_ms() for _ in range(run.sizes.trips)),
+                lambda: median(open_sender().measure_round_trip_ms() for _ in range(run.sizes.round_trip_count)),
             ),
             product=lambda: _measure_start_ms(run),
             stream=lambda: _measure_stream_event_ms(run),
         )
-    run.add(ratios("pickup", latencies["product"], latencies["floor"]))
-    run.extra_figures["ms from submit until the client's stream says in_progress, p50"] = round(
+    run.add(build_ratio_row("pickup", latencies["product"], latencies["floor"]))
+    run.extra_figures["ms from submit until the client's stream contains in_progress, p50"] = round(
         median(latencies["stream"]), 2
     )
 
 
 def _open_sender(run: Run, contexts: contextlib.ExitStack) -> tasks.Sender:
     """Start a worker and a sender of no-op tasks, warm both up, and return the sender."""
-    url = run.machine.empty_redis_database(9)
+    url = run.servers.empty_redis_database(tasks.REDIS_NUMBER)
     sender = contexts.enter_context(tasks.open_sender(url))
-    contexts.enter_context(tasks.running_worker(url, SLOTS, run.machine.home))
+    contexts.enter_context(tasks.run_worker(url, WORKER_SLOTS, run.servers.home))
     sender.measure_round_trip_ms()
     return sender
 
@@ -50,7 +50,7 @@ def _measure_start_ms(run: Run) -> float:
     deployment.delete_responses()
     sent_at: dict[str, float] = {}
     with Client(deployment.port, deployment.key) as client:
-        for trip in range(run.sizes.trips):
+        for trip in range(run.sizes.round_trip_count):
             now = time.time()
             sent_at[client.post("/responses", background_body(_MODEL))["id"]] = now
             deployment.wait_until_ended(trip + 1, poll_interval_s=0.01)
@@ -61,6 +61,6 @@ def _measure_start_ms(run: Run) -> float:
 def _measure_stream_event_ms(run: Run) -> float:
     """Measure the median time from a submit until the client receives the `in_progress` event on its stream."""
     body = background_body(_MODEL) | {"stream": True}
-    payloads = [wire.post_request("/v1/responses", body, run.deployment.key)] * run.sizes.trips
+    payloads = [wire.post_request("/v1/responses", body, run.deployment.key)] * run.sizes.round_trip_count
     marker = "event: response.in_progress"
     return load.run(load.Streams(run.deployment.port, payloads, 1, marker=marker, end="[DONE]")).p50_ms

@@ -14,10 +14,11 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from bench import cpu, load, machine, report
+from bench import cpu, load, report
 from bench.deployment import Deployment, background_body
 from bench.footprint import Footprint, measure_footprint
 from bench.load import wire
+from bench.servers import run_servers
 from bench.soak import trend
 from bench.soak.mixed import MODEL, MODELS, MixedLoad
 from local.servers import packages
@@ -25,21 +26,33 @@ from local.servers import packages
 PATH = report.PATH.with_name("soak.json")
 FOLDER = packages.ROOT / ".bench-soak"
 SAMPLE_INTERVAL_S = 5.0
-# The first part of the samples is not evaluated: caches fill, and connections and threads are created.
+# Share of the samples at the start that is not evaluated: caches fill, and connections and threads are created.
 WARM_UP_SHARE = 0.25
-# Growth in MB per hour that may be noise. At the rate of the load, this is about 100 bytes per response.
+# Growth in MB per hour that may be noise. At the rate of the load, it is about 100 bytes per response.
 TOLERANCE_MB_H = 10.0
 # Permitted increase in open files and in threads from the first to the last samples after the warm-up.
-TOLERANCE_COUNT = 5
+_TOLERATED_INCREASE = 5
 _PROCESSES = ("api", "worker", "sweeper", "postgres", "valkey")
-# Number of samples at the start and at the end that the verdict compares.
+# Number of samples at the start and at the end (after the warm-up) that the verdict compares.
 _COMPARED_SAMPLES = 5
 _BURST_RESPONSES = 200
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The growth of a process after the warm-up. `start_mb` and `end_mb` are means of several samples."""
+    """The growth of a process after the warm-up.
+
+    Args:
+        start_mb: mean memory of the first samples.
+        end_mb: mean memory of the last samples.
+        mb_per_h: slope of a line through the memory of all samples.
+        error_mb_per_h: standard error of the slope.
+        start_files: minimum number of open files in the first samples.
+        end_files: minimum number of open files in the last samples.
+        start_threads: minimum number of threads in the first samples.
+        end_threads: minimum number of threads in the last samples.
+        has_grown: whether memory, open files or threads have increased by more than the tolerance.
+    """
 
     start_mb: float
     end_mb: float
@@ -49,7 +62,7 @@ class Verdict:
     end_files: int
     start_threads: int
     end_threads: int
-    grew: bool
+    has_grown: bool
 
 
 def judge_growth(samples: Sequence[tuple[float, Footprint]]) -> Verdict:
@@ -61,26 +74,24 @@ def judge_growth(samples: Sequence[tuple[float, Footprint]]) -> Verdict:
     )
     footprints = [footprint for _, footprint in evaluated]
     first, last = footprints[:_COMPARED_SAMPLES], footprints[-_COMPARED_SAMPLES:]
-    files, threads = (
-        [min(getattr(footprint, name) for footprint in group) for group in (first, last)]
-        for name in ("files", "threads")
-    )
-    increase = max(files[1] - files[0], threads[1] - threads[0])
+    start_files, end_files = (min(footprint.files for footprint in group) for group in (first, last))
+    start_threads, end_threads = (min(footprint.threads for footprint in group) for group in (first, last))
+    increase = max(end_files - start_files, end_threads - start_threads)
     return Verdict(
         start_mb=round(sum(footprint.own_bytes for footprint in first) / len(first) / 1e6, 2),
         end_mb=round(sum(footprint.own_bytes for footprint in last) / len(last) / 1e6, 2),
         mb_per_h=round(line.slope, 1),
         error_mb_per_h=round(line.error, 1),
-        start_files=files[0],
-        end_files=files[1],
-        start_threads=threads[0],
-        end_threads=threads[1],
-        grew=line.is_growth(TOLERANCE_MB_H) or increase > TOLERANCE_COUNT,
+        start_files=start_files,
+        end_files=end_files,
+        start_threads=start_threads,
+        end_threads=end_threads,
+        has_grown=line.is_growth(TOLERANCE_MB_H) or increase > _TOLERATED_INCREASE,
     )
 
 
 def run_soak(deployment: Deployment, seconds: float, interval_s: float = SAMPLE_INTERVAL_S) -> dict[str, Any]:
-    """Put a running deployment under load and return the report, with a verdict for each process."""
+    """Put load on a running deployment for `seconds`, and return the report with a verdict for each process."""
     _run_burst(deployment)
     samples: dict[str, list[tuple[float, Footprint]]] = {name: [] for name in _PROCESSES}
     pids = {name: deployment.pids[name] for name in _PROCESSES}
@@ -97,9 +108,9 @@ def run_soak(deployment: Deployment, seconds: float, interval_s: float = SAMPLE_
         "seconds": round(seconds),
         "tolerance_mb_per_h": TOLERANCE_MB_H,
         "machine": report.describe_machine(),
-        "done": dict(mixed_load.completions),
+        "completions": dict(mixed_load.completions),
         "errors": dict(mixed_load.errors),
-        "stored": stored_count,
+        "stored_responses": stored_count,
         "database_mb": round(float(size), 1),
         "cores": {name: round(cpu_s / seconds, 3) for name, cpu_s in cpu_time.seconds.items()},
         "processes": {name: asdict(judge_growth(series)) for name, series in samples.items()},
@@ -110,7 +121,7 @@ def run_soak(deployment: Deployment, seconds: float, interval_s: float = SAMPLE_
 
 
 def _run_burst(deployment: Deployment) -> None:
-    """Run a short load, so that all parts create connections and threads, which must not count as growth."""
+    """Run a short load, so that all parts create their connections and threads, which must not count as growth."""
     payload = wire.post_request("/v1/responses", background_body(MODEL), deployment.key)
     load.run(load.Requests(deployment.port, [payload], connections=64, count=_BURST_RESPONSES))
     deployment.wait_until_ended(_BURST_RESPONSES)
@@ -130,12 +141,16 @@ def show(growth_report: dict[str, Any], console: Console) -> None:
             f"{verdict['start_files']} to {verdict['end_files']}",
             f"{verdict['start_threads']} to {verdict['end_threads']}",
             f"{growth_report['cores'][name]:.2f}",
-            "[red]grew[/]" if verdict["grew"] else "[green]level[/]",
+            "[red]grew[/]" if verdict["has_grown"] else "[green]level[/]",
         )
     console.print(table)
-    console.print("Done: " + ", ".join(f"{name} {count:,}" for name, count in sorted(growth_report["done"].items())))
     console.print(
-        f"Stored at the end: {growth_report['stored']:,} responses; database {growth_report['database_mb']:g} MB"
+        "Completed operations: "
+        + ", ".join(f"{name} {count:,}" for name, count in sorted(growth_report["completions"].items()))
+    )
+    console.print(
+        f"Stored at the end: {growth_report['stored_responses']:,} responses;"
+        f" database {growth_report['database_mb']:g} MB"
     )
     for error, count in growth_report["errors"].items():
         console.print(f"[red]{count} x[/] {error}")
@@ -150,7 +165,7 @@ def main(*, minutes: float) -> None:
         console.width = 120
     shutil.rmtree(FOLDER, ignore_errors=True)
     try:
-        with machine.running_machine(FOLDER) as servers, Deployment(servers, "soak", 1, list(MODELS)) as deployment:
+        with run_servers(FOLDER) as servers, Deployment(servers, "soak", 1, list(MODELS)) as deployment:
             deployment.start("api", "worker", "sweeper")
             growth_report = run_soak(deployment, 60 * minutes)
     finally:

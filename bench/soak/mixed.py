@@ -1,4 +1,4 @@
-"""A steady load of all client operations at fixed rates."""
+"""Puts a steady load of all client operations on a deployment, at fixed rates."""
 
 import http.client
 import itertools
@@ -8,7 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Self
+from typing import NamedTuple, Self
 
 from bench.client import Client
 from bench.deployment import Deployment, background_body
@@ -17,18 +17,26 @@ MODEL = "20-tokens-at-once"
 SLOW_MODEL = "20-tokens-every-50ms"
 HANGING_MODEL = "1-tokens-at-once-then-hang"
 MODELS = (MODEL, SLOW_MODEL, HANGING_MODEL)
-# Operations per second, and the number of connections that share them.
-_RATES = {"background": (6, 4), "stream": (3, 6), "cancel": (2, 2), "poll": (15, 2)}
 _POLL_INTERVAL_S = 0.2
 _STORED_RESPONSES = 200
 _END_TIMEOUT_S = 60
 _ID = re.compile(rb"resp_[0-9a-f]{48}")
 
 
+class _Rate(NamedTuple):
+    """The number of operations per second, and the number of clients that share them."""
+
+    per_s: float
+    clients: int
+
+
+_RATES = {"background": _Rate(6, 4), "stream": _Rate(3, 6), "cancel": _Rate(2, 2), "poll": _Rate(15, 2)}
+
+
 class MixedLoad:
     """Context manager that runs the clients of the load in threads of this process.
 
-    Ended responses are deleted except for the most recent ones, so that the number of stored responses stays constant.
+    The oldest ended responses are deleted, so that the number of stored responses stays constant.
 
     Attributes:
         completions: number of completed operations by name.
@@ -42,7 +50,7 @@ class MixedLoad:
         self._stored_ids: deque[str] = deque()
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._threads = ThreadPoolExecutor(sum(threads for _, threads in _RATES.values()))
+        self._threads = ThreadPoolExecutor(sum(rate.clients for rate in _RATES.values()))
         self._futures: list[Future[None]] = []
 
     def __enter__(self) -> Self:
@@ -52,11 +60,11 @@ class MixedLoad:
             "cancel": self._cancel,
             "poll": self._poll,
         }
-        for name, (rate, threads) in _RATES.items():
-            for number in range(threads):
-                self._futures.append(
-                    self._threads.submit(self._repeat, name, operations[name], threads / rate, number / rate)
-                )
+        for name, rate in _RATES.items():
+            interval_s = rate.clients / rate.per_s
+            for number in range(rate.clients):
+                delay_s = number / rate.per_s
+                self._futures.append(self._threads.submit(self._repeat, name, operations[name], interval_s, delay_s))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -66,7 +74,7 @@ class MixedLoad:
             future.result()
 
     def _repeat(self, name: str, operation: Callable[[Client], None], interval_s: float, delay_s: float) -> None:
-        """Run an operation after `delay_s` and then every `interval_s`, or immediately after one that ended late."""
+        """Run an operation after `delay_s`, then every `interval_s`; a late operation does not change the schedule."""
         began_at = time.monotonic() + delay_s
         numbers = itertools.count()
         client = Client(self._deployment.port, self._deployment.key)

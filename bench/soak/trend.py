@@ -1,11 +1,11 @@
-"""Tests a series for growth with a least-squares line and the standard error of its slope."""
+"""Tests a series of values for growth, with a least-squares line and the standard error of its slope."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-# An increase is significant if the slope is more than this many times its standard error.
-SIGNIFICANCE = 3
+# The slope of a growing series is larger than this multiple of its standard error.
+MIN_SLOPE_TO_ERROR = 3
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Trend:
     error: float
 
     def is_growth(self, tolerance: float) -> bool:
-        """Whether the slope exceeds the tolerance and is significant given the scatter of the points."""
-        return self.slope > tolerance and self.slope > SIGNIFICANCE * self.error
+        """Whether the slope exceeds the tolerance and is too large to result from the scatter of the points."""
+        return self.slope > tolerance and self.slope > MIN_SLOPE_TO_ERROR * self.error
 
 
 def fit_line(times: Sequence[float], values: Sequence[float]) -> Trend:
@@ -31,7 +31,9 @@ def fit_line(times: Sequence[float], values: Sequence[float]) -> Trend:
     if count < 3:
         return Trend(0, 0)
     mean_time, mean_value = sum(times) / count, sum(values) / count
-    time_spread = sum((x - mean_time) ** 2 for x in times)
-    slope = sum((x - mean_time) * (y - mean_value) for x, y in zip(times, values, strict=True)) / time_spread
-    squared_residuals = sum((y - mean_value - slope * (x - mean_time)) ** 2 for x, y in zip(times, values, strict=True))
+    time_spread = sum((time - mean_time) ** 2 for time in times)
+    points = list(zip(times, values, strict=True))
+    slope = sum((time - mean_time) * (value - mean_value) for time, value in points) / time_spread
+    residuals = [value - mean_value - slope * (time - mean_time) for time, value in points]
+    squared_residuals = sum(residual**2 for residual in residuals)
     return Trend(slope, sqrt(squared_residuals / (count - 2) / time_spread))

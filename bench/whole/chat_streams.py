@@ -11,4 +11,4 @@ def read_chat_streams(port: int, shape: str, count: int, clients: int) -> Figure
         load.LoadError: a stream failed.
     """
     payload = wire.post_request("/v1/chat/completions", shapes.chat_request(shape))
-    return load.run(Streams(port, [payload] * count, clients, marker=shapes.MARK, end="[DONE]"))
+    return load.run(Streams(port, [payload] * count, clients, marker=shapes.MARKER, end="[DONE]"))

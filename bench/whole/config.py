@@ -1,10 +1,10 @@
-"""The configuration of the measured system: two projects, one with limits and one without, and their models."""
+"""The configuration of the complete system: a project with limits, a project without limits, and their models."""
 
 from dataclasses import dataclass
 
 from bench.run import Sizes
 
-# The limits are too high to reject or delay any request; they serve to measure the cost of checking them.
+# The limits are too high to reject or delay any request, so that only the cost of checking them is measured.
 _LIMITS = """
 [projects.limited.limits."*"]
 requests_per_minute = 100_000
@@ -12,7 +12,9 @@ tokens_per_minute = 200_000_000
 running = 2_000
 queued = 10_000
 """
+# Limit `concurrency` of the main model of the project with limits.
 _CONCURRENCY = 2_000
+# Shape of the main models.
 SHAPE = "20-tokens-at-once"
 _TOKEN_INTERVAL_MS = 2
 # Idle timeout of the hanging models, longer than any measurement.
@@ -21,7 +23,7 @@ _IDLE_TIMEOUT_S = 900
 
 @dataclass(frozen=True)
 class Project:
-    """A project and the public names of its models; each model has a shape of the scripted model server."""
+    """A project, and the names of its models that clients use; each model has a shape of the scripted model server."""
 
     name: str
 
@@ -47,7 +49,7 @@ UNLIMITED = Project("unlimited")
 
 def paced_shape(sizes: Sizes) -> str:
     """Return the shape of the paced models."""
-    return f"{sizes.stream_tokens}-tokens-every-{_TOKEN_INTERVAL_MS}ms"
+    return f"{sizes.stream_token_count}-tokens-every-{_TOKEN_INTERVAL_MS}ms"
 
 
 def config_text(base_url: str, paced_model_shape: str) -> str:

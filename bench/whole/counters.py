@@ -1,4 +1,4 @@
-"""Counts the work of Postgres for a load: writing transactions, bytes of WAL, statements.
+"""Counts the work of Postgres under a load: transactions that write, bytes of WAL, and statements.
 
 The views `pg_stat_database` and `pg_stat_wal` lag by up to ten seconds for idle sessions, whereas the next transaction
 ID and the end of the WAL are exact at any time. The packaged Postgres has no `pg_stat_statements`, so statements are
@@ -18,7 +18,7 @@ _STATEMENT = re.compile(rb" LOG:  (?:statement|execute [^:]+|fastpath function c
 
 @dataclass(frozen=True)
 class WriteCounters:
-    """Counters of the server.
+    """Counters of the Postgres server.
 
     Args:
         transactions: number of assigned transaction IDs; a transaction gets one at its first write.
@@ -46,15 +46,15 @@ def read_counters(system: System) -> WriteCounters:
 def count_statements(system: System) -> Iterator[Callable[[], int]]:
     """Log the statements of all other sessions inside the block; yield a function that counts them."""
     log = system.home.log_file("postgres")
-    system.sql("set log_statement = 'none'")  # the session of this function is not part of the load
+    system.sql("set log_statement = 'none'")  # for this session, whose statements are not part of the load
     system.sql("alter system set log_statement = 'all'")
     system.sql("alter system set log_parameter_max_length = 0")
     _reload(system, "0")
-    start = log.stat().st_size
+    start_offset = log.stat().st_size
 
     def count() -> int:
         with log.open("rb") as lines:
-            lines.seek(start)
+            lines.seek(start_offset)
             return len(_STATEMENT.findall(lines.read()))
 
     try:

@@ -1,4 +1,4 @@
-"""Opens idle streams: streams of running responses that have received all existing events."""
+"""Opens idle streams: streams of running responses that have sent all existing events to the client."""
 
 import socket
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ _TEXT_EVENT = b"event: response.output_text.delta"
 
 @dataclass(frozen=True)
 class OpenStreams:
-    """The number of open streams, and the reason why no more streams were opened."""
+    """The number of open streams, and the reason why no further stream was opened."""
 
     count: int
     limit_reason: str

@@ -1,4 +1,4 @@
-"""Proportional set size (PSS) of processes: a page shared by n processes counts as 1/n for each. Linux only."""
+"""Measures the proportional set size (PSS): a page shared by n processes counts as 1/n for each. Linux only."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,13 +7,17 @@ import psutil
 
 
 def total_mb(pids: Iterable[int]) -> float:
-    """Measure the total PSS of processes and their descendants in MB; a child that exits during the call counts as 0.
+    """Return the total PSS of processes and their descendants in MB; a child that exits during the call counts as 0.
 
     Raises:
         psutil.NoSuchProcess: one of `pids` does not exist.
     """
-    families = [[process, *process.children(recursive=True)] for process in map(psutil.Process, pids)]
-    return sum(_pss_bytes(member.pid) for family in families for member in family) / 1e6
+    total_bytes = 0
+    for pid in pids:
+        process = psutil.Process(pid)
+        for member in (process, *process.children(recursive=True)):
+            total_bytes += _pss_bytes(member.pid)
+    return total_bytes / 1e6
 
 
 def _pss_bytes(pid: int) -> int:

@@ -12,7 +12,7 @@ from bench.whole.config import Project
 from bench.whole.system import System
 
 _TEXT = "Say something about the weather in a few words. " * 8
-# Half of the responses run in the background.
+# Kinds of responses in a mix; half of them run in the background.
 MIXED: tuple[Kind, ...] = (
     "background",
     "foreground",
@@ -26,31 +26,31 @@ MIXED: tuple[Kind, ...] = (
 
 
 @dataclass(frozen=True)
-class Slice:
-    """The result of one slice.
+class LoadSlice:
+    """The result of one slice of load on the system.
 
     Args:
-        ms: processor time per response in milliseconds, by part of the system.
-        tools_ms: the same for the model server and the load generator, which are not parts of the system.
+        costs_ms: processor time per response in milliseconds, by part of the system.
+        tool_costs_ms: processor time per response of the model server and of the load generator, in milliseconds.
     """
 
     figures: MixFigures
-    ms: dict[str, float]
-    tools_ms: dict[str, float]
+    costs_ms: dict[str, float]
+    tool_costs_ms: dict[str, float]
 
     @property
     def total_ms(self) -> float:
         """Processor time of all parts per response, in milliseconds."""
-        return sum(self.ms.values())
+        return sum(self.costs_ms.values())
 
     @property
     def all_us(self) -> dict[str, float]:
-        """Processor time per response in microseconds, by process."""
-        return {name: 1000 * ms for name, ms in (self.ms | self.tools_ms).items()}
+        """Processor time per response in microseconds, by part and tool."""
+        return {name: 1000 * ms for name, ms in (self.costs_ms | self.tool_costs_ms).items()}
 
 
-class Load:
-    """Load on the system by the clients of one project.
+class ProjectLoad:
+    """Runs load on the system by clients of one project.
 
     Args:
         kinds: kinds of responses that the clients create, in turn.
@@ -71,26 +71,26 @@ class Load:
         }
         return wire.post_request("/v1/responses", body, self._key)
 
-    def run_closed(self, clients: int, seconds: float | None = None) -> Slice:
-        """Run a slice with clients that have one response in progress each; its default duration is that of the run."""
+    def run_closed(self, clients: int, seconds: float | None = None) -> LoadSlice:
+        """Run a slice with clients that have one response in progress each; `seconds` is by default `whole_slice_s`."""
         return self._run_slice(seconds or self._run.sizes.whole_slice_s, clients=clients)
 
-    def run_open(self, per_s: float, seconds: float) -> Slice:
+    def run_open(self, per_s: float, seconds: float) -> LoadSlice:
         """Run a slice in which responses begin at a fixed rate."""
         return self._run_slice(seconds, rate_per_s=per_s)
 
-    def _run_slice(self, seconds: float, *, clients: int = 0, rate_per_s: float = 0) -> Slice:
-        system, models = self._system, self._run.machine.pids["models"]
-        mix = Mix(system.port, self._key, self._turns, shapes.MARK, seconds, clients=clients, rate_per_s=rate_per_s)
-        with cpu.measure_cpu_time(system.pids | {"models": models}) as cpu_time:
+    def _run_slice(self, seconds: float, *, clients: int = 0, rate_per_s: float = 0) -> LoadSlice:
+        system, model_server_pid = self._system, self._run.servers.pids["model_server"]
+        mix = Mix(system.port, self._key, self._turns, shapes.MARKER, seconds, clients=clients, rate_per_s=rate_per_s)
+        with cpu.measure_cpu_time(system.pids | {"model_server": model_server_pid}) as cpu_time:
             figures = mixes.run(mix)
         costs_ms = {name: 1000 * cpu_s / figures.response_count for name, cpu_s in cpu_time.seconds.items()}
         generator_ms = 1000 * figures.cpu_s / figures.response_count
-        tool_costs_ms = {"models": costs_ms.pop("models"), "load generator": generator_ms}
-        return Slice(figures, costs_ms, tool_costs_ms)
+        tool_costs_ms = {"model_server": costs_ms.pop("model_server"), "load generator": generator_ms}
+        return LoadSlice(figures, costs_ms, tool_costs_ms)
 
 
-def describe_latencies(slices: Sequence[Slice]) -> str:
+def describe_latencies(slices: Sequence[LoadSlice]) -> str:
     """Describe the p50 and p99 of each latency in milliseconds, as medians over the slices."""
 
     def median_ms(name: str, share: float) -> float:

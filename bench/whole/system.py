@@ -1,4 +1,4 @@
-"""The complete system: all parts that `make up` starts, run by the same commands with the scripted model server."""
+"""Runs the complete system: all parts that `make up` starts, with the same commands and the scripted model server."""
 
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -6,7 +6,7 @@ from typing import Any, Self
 import psycopg
 from pydantic import SecretStr
 
-from bench.machine import ModelServer
+from bench.servers import ModelServer
 from bench.whole import config
 from bench.whole.config import LIMITED, UNLIMITED
 from bench.whole.waiting import wait_until
@@ -20,20 +20,20 @@ from local.processes.child import Child, Part
 from local.servers.postgres import Postgres
 from local.servers.valkey import Valkey
 
-# More than any measurement runs concurrently. With `make up`, a worker has 200 slots.
-SLOTS = 1_200
-# The parts in the order of their start; they stop in reverse order.
+# More slots than any measurement has running responses; with `make up`, a worker has 200 slots.
+WORKER_SLOTS = 1_200
+# The servers start before the edges and stop after them.
 SERVERS = ("postgres", "valkey")
 EDGES = ("api", "worker", "sweeper", "flower")
 
 
 class System:
-    """Context manager that runs Postgres, Valkey, API, worker, sweeper and Flower with their own data folder.
+    """Context manager that runs Postgres, Valkey, API, worker, sweeper and Flower with a separate data folder.
 
     The settings differ from those of `make up` in the ports, the number of worker slots and the drain timeout.
 
     Args:
-        models: the model server. When responses are deleted, no other client may have open requests to it.
+        model_server: the model server. When responses are deleted, no other client may have open requests to it.
         paced_model_shape: shape of the paced models.
 
     Attributes:
@@ -42,13 +42,13 @@ class System:
         keys: API keys by project.
     """
 
-    def __init__(self, home: Home, models: ModelServer, paced_model_shape: str) -> None:
+    def __init__(self, home: Home, model_server: ModelServer, paced_model_shape: str) -> None:
         self.home = home
-        self._models = models
+        self._model_server = model_server
         self.keys: dict[str, str] = {}
         postgres, valkey = Postgres(home), Valkey(home)
         config_file = home.run / "models.toml"
-        config_file.write_text(config.config_text(models.base_url, paced_model_shape), encoding="utf-8")
+        config_file.write_text(config.config_text(model_server.base_url, paced_model_shape), encoding="utf-8")
         self._settings = Settings(
             home=home.path,
             port=ports.free_port(),
@@ -58,7 +58,7 @@ class System:
             redis_url=SecretStr(valkey.url),
             api_key=SecretStr(new_secret()),
             secret_key=SecretStr(new_secret()),
-            worker_slots=SLOTS,
+            worker_slots=WORKER_SLOTS,
             drain_s=1,
         )
         self._edges = Edges(self._settings, self._environment())
@@ -69,7 +69,7 @@ class System:
         self._preserved_until = datetime.min.replace(tzinfo=UTC)
 
     def _environment(self) -> dict[str, str]:
-        overrides = {"HOME": self.home.path, "WORKER_SLOTS": SLOTS, "DRAIN_S": self._settings.drain_s}
+        overrides = {"HOME": self.home.path, "WORKER_SLOTS": WORKER_SLOTS, "DRAIN_S": self._settings.drain_s}
         return stack.environment_variables(self._settings) | {
             PREFIX + name: str(value) for name, value in overrides.items()
         }
@@ -159,11 +159,11 @@ class System:
         self._vacuum_tables()
 
     def delete_responses(self) -> None:
-        """Delete all responses since `preserve_responses`; a worker aborts their runs at its next lease renewal."""
+        """Delete all responses created since `preserve_responses`, and wait until the worker has aborted their runs."""
         self.sql("delete from responses where created_at > %s", self._preserved_until)
         self.sql("delete from usage_ledger")
         self._vacuum_tables()
-        wait_until(lambda: not self._models.report()["open"], "the end of the requests of deleted responses")
+        wait_until(lambda: not self._model_server.report()["open"], "the end of the requests of deleted responses")
 
     def _vacuum_tables(self) -> None:
         for table in ("responses", "response_events", "attempts", "items", "usage_ledger"):

@@ -7,10 +7,10 @@ from collections.abc import Callable
 def wait_until(
     condition: Callable[[], bool], description: str, timeout_s: float = 60, interval_s: float = 0.05
 ) -> None:
-    """Wait until the condition is true. It is checked every `interval_s` seconds.
+    """Wait until the condition is true; check it every `interval_s` seconds.
 
     Args:
-        description: the event that is awaited, as a noun phrase for the error message.
+        description: noun phrase for the awaited event, for the error message.
 
     Raises:
         TimeoutError: the condition was not true within `timeout_s` seconds.

@@ -15,42 +15,45 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from bench import cpu, load, machine
+from bench import cpu, load
 from bench.__main__ import MEASURES
 from bench.load import mixes, wire
 from bench.load.mixes import Mix, Turn
 from bench.run import QUICK, Run
+from bench.servers import run_servers
 from bench.targets import TARGETS
 from bench.whole import counters, idle, pss, running
 from bench.whole.config import LIMITED, UNLIMITED
-from bench.whole.lending import use_system
 from bench.whole.noops import Noops
-from bench.whole.slices import MIXED, Load
+from bench.whole.shared_system import use_system
+from bench.whole.slices import MIXED, ProjectLoad
 from bench.whole.system import EDGES, System
 from bench.whole.targets import AIMS
 from local import ports
 
 SIZES = replace(
     QUICK,
-    stream_tokens=20,
-    whole_stored=50,
+    stream_token_count=20,
+    whole_stored_count=50,
     whole_slice_s=0.05,
-    whole_per_s=20,
-    whole_arrivals_s=0.4,
-    whole_polled=5,
-    whole_running=5,
-    whole_streams=7,
+    whole_rate_per_s=20,
+    whole_arrival_s=0.4,
+    whole_polled_count=5,
+    whole_running_count=5,
+    whole_max_stream_count=7,
 )
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """A run with the smallest sizes. It has the model server and the bare relay, but no deployment."""
-    relay_port = ports.free_port()
-    with machine.running_machine(tmp_path_factory.mktemp("whole")) as servers:
-        models_port = str(servers.models.port)
-        servers.start_program("floor-relay", "bench.floors.relay", str(relay_port), models_port, port=relay_port)
-        yield Run(SIZES, servers, None, 0, relay_port, lambda _: None)  # type: ignore[arg-type]
+    floor_relay_port = ports.free_port()
+    with run_servers(tmp_path_factory.mktemp("whole")) as servers:
+        model_server_port = str(servers.model_server.port)
+        servers.start_program(
+            "floor-relay", "bench.floors.relay", str(floor_relay_port), model_server_port, port=floor_relay_port
+        )
+        yield Run(SIZES, servers, None, 0, floor_relay_port, lambda _: None)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -64,16 +67,17 @@ def system(run: Run) -> Iterator[System]:
 def test_the_system_runs_the_same_parts_as_make_up(system: System) -> None:
     assert set(system.pids) == {"postgres", "valkey", "api", "worker", "sweeper", "flower"}
     assert set(system.keys) == {"limited", "unlimited"}
-    assert system.count_responses("completed") >= SIZES.whole_stored
+    assert system.count_responses("completed") >= SIZES.whole_stored_count
 
 
 def test_a_closed_mix_completes_full_rounds_of_responses(run: Run, system: System) -> None:
     began_at = datetime.now(UTC)
-    result = Load(run, system, LIMITED).run_closed(3)
+    result = ProjectLoad(run, system, LIMITED).run_closed(3)
 
     figures = result.figures
     rounds, remainder = divmod(figures.response_count, len(MIXED))
-    assert (rounds >= 1, remainder) == (True, 0)
+    assert rounds >= 1
+    assert remainder == 0
     assert figures.turns == {kind: rounds * MIXED.count(kind) for kind in MIXED}
     assert figures.tokens == 5 * 20 * figures.turns["stream"]
     assert figures.polls >= figures.turns["background"] + figures.turns["cancel"]
@@ -87,14 +91,14 @@ def test_a_closed_mix_completes_full_rounds_of_responses(run: Run, system: Syste
         "completed": figures.response_count - figures.turns["cancel"],
         "cancelled": figures.turns["cancel"],
     }
-    assert set(result.ms) == set(system.pids)
-    assert result.ms["api"] > 0.1
-    assert result.total_ms == pytest.approx(sum(result.ms.values()))
+    assert set(result.costs_ms) == set(system.pids)
+    assert result.costs_ms["api"] > 0.1
+    assert result.total_ms == pytest.approx(sum(result.costs_ms.values()))
 
 
 def test_only_the_limited_project_has_limits(run: Run, system: System) -> None:
     for project in (LIMITED, UNLIMITED):
-        Load(run, system, project, ["background"]).run_closed(1)
+        ProjectLoad(run, system, project, ["background"]).run_closed(1)
 
     headers = {project.name: create_headers(system, project.name, project.model) for project in (LIMITED, UNLIMITED)}
     assert "x-ratelimit-remaining-tokens" in headers["limited"]

@@ -1,12 +1,12 @@
-"""Measures the latency that the system adds to a foreground response, with one client and with 16 clients."""
+"""Measures the latency that the system adds to that of the model server, for foreground responses."""
 
 from bench import load
 from bench.run import Run
 from bench.targets import Row
 from bench.whole.chat_streams import read_chat_streams
 from bench.whole.config import LIMITED, SHAPE
-from bench.whole.lending import use_system
-from bench.whole.slices import Load
+from bench.whole.shared_system import use_system
+from bench.whole.slices import ProjectLoad
 from bench.whole.targets import row_name
 
 _CLIENTS = (1, 16)
@@ -16,21 +16,23 @@ _MIN_STREAMS = 60
 
 
 def measure(run: Run) -> None:
-    """Add the rows `added latency`."""
+    """Add the rows `added latency`, with one client and with 16 clients."""
     with use_system(run) as system:
-        foreground = Load(run, system, LIMITED, ["foreground"])
+        foreground = ProjectLoad(run, system, LIMITED, ["foreground"])
         foreground.run_closed(max(_CLIENTS))
         for clients in _CLIENTS:
             _measure_level(run, foreground, clients)
 
 
-def _measure_level(run: Run, foreground: Load, clients: int) -> None:
+def _measure_level(run: Run, foreground: ProjectLoad, clients: int) -> None:
     seconds = 2 * run.sizes.whole_slice_s  # p99 needs many samples
     latencies = run.interleave(
         times=run.sizes.whole_repetitions,
         product=lambda: foreground.run_closed(clients, seconds).figures.latencies_ms["foreground"],
         floor=lambda: (
-            read_chat_streams(run.machine.models.port, SHAPE, max(_MIN_STREAMS, 4 * clients), clients).latencies_ms
+            read_chat_streams(
+                run.servers.model_server.port, SHAPE, max(_MIN_STREAMS, 4 * clients), clients
+            ).latencies_ms
         ),
     )
     for name, share in _QUANTILES.items():

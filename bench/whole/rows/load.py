@@ -1,15 +1,15 @@
-"""Measures processor time per response under mixed load, with and without limits, and per no-op at the same rate."""
+"""Measures the processor time of a response in a mix, compared with that without limits and that of a no-op task."""
 
 from statistics import median
 
 from bench.run import Run
-from bench.targets import Row, ratios
+from bench.targets import Row, build_ratio_row
 from bench.whole import counters
 from bench.whole.config import LIMITED, UNLIMITED
 from bench.whole.counters import WriteCounters
-from bench.whole.lending import use_system
 from bench.whole.noops import Noops
-from bench.whole.slices import Load, Slice, describe_latencies
+from bench.whole.shared_system import use_system
+from bench.whole.slices import LoadSlice, ProjectLoad, describe_latencies
 from bench.whole.system import System
 from bench.whole.targets import row_name
 
@@ -20,19 +20,21 @@ _COUNTED_CLIENTS = 16
 def measure(run: Run) -> None:
     """Add the rows for processor time, limits and the work of Postgres per response."""
     with use_system(run) as system:
-        limited, unlimited = Load(run, system, LIMITED), Load(run, system, UNLIMITED)
+        limited, unlimited = ProjectLoad(run, system, LIMITED), ProjectLoad(run, system, UNLIMITED)
         for load in (limited, unlimited):
-            load.run_closed(max(run.sizes.whole_clients))  # warm up: create connections and threads, prepare statements
-        for clients in run.sizes.whole_clients:
+            load.run_closed(
+                max(run.sizes.whole_client_counts)
+            )  # warm up: create connections and threads, prepare statements
+        for clients in run.sizes.whole_client_counts:
             _measure_level(run, limited, unlimited, clients)
         _measure_postgres(run, system, limited)
 
 
-def _measure_level(run: Run, limited: Load, unlimited: Load, clients: int) -> None:
+def _measure_level(run: Run, limited: ProjectLoad, unlimited: ProjectLoad, clients: int) -> None:
     floor = Noops.for_run(run)
-    limited_slices: list[Slice] = []
+    limited_slices: list[LoadSlice] = []
     floor_costs: list[dict[str, float]] = []
-    unlimited_slices: list[Slice] = []
+    unlimited_slices: list[LoadSlice] = []
     for _ in range(run.sizes.whole_repetitions):
         limited_slices.append(limited.run_closed(clients))
         floor_costs.append(floor.measure(limited_slices[-1].figures.responses_per_s, run.sizes.whole_slice_s))
@@ -40,14 +42,16 @@ def _measure_level(run: Run, limited: Load, unlimited: Load, clients: int) -> No
     limited_ms = [result.total_ms for result in limited_slices]
     run.add(Row(row_name("processor time", clients), limited_ms))
     run.add(
-        ratios(row_name("processor time over F1", clients), limited_ms, [sum(costs.values()) for costs in floor_costs])
+        build_ratio_row(
+            row_name("processor time over F1", clients), limited_ms, [sum(costs.values()) for costs in floor_costs]
+        )
     )
-    run.add(ratios(row_name("limits", clients), limited_ms, [result.total_ms for result in unlimited_slices]))
+    run.add(build_ratio_row(row_name("limits", clients), limited_ms, [result.total_ms for result in unlimited_slices]))
     name = row_name("response with limits", clients)
-    run.note_cpu(name, [result.all_us for result in limited_slices])
-    run.note_cpu(row_name("response without limits", clients), [result.all_us for result in unlimited_slices])
+    run.record_cpu_time(name, [result.all_us for result in limited_slices])
+    run.record_cpu_time(row_name("response without limits", clients), [result.all_us for result in unlimited_slices])
     floor_us = [{part: 1000 * ms for part, ms in costs.items()} for costs in floor_costs]
-    run.note_cpu(row_name("F1, Celery no-op", clients), floor_us)
+    run.record_cpu_time(row_name("F1, Celery no-op", clients), floor_us)
     limited_figures = [result.figures for result in limited_slices]
     run.extra_figures[f"{name}: responses/s, polls each"] = (
         f"{median(figures.responses_per_s for figures in limited_figures):.0f},"
@@ -56,17 +60,18 @@ def _measure_level(run: Run, limited: Load, unlimited: Load, clients: int) -> No
     run.extra_figures[f"{name}: ms p50 and p99"] = describe_latencies(limited_slices)
 
 
-def _measure_postgres(run: Run, system: System, load: Load) -> None:
-    """Count the work of Postgres in separate slices without the work of other measurements."""
-    counts = run.interleave(times=run.sizes.whole_repetitions, writes=lambda: _count_writes(system, load))["writes"]
-    run.add(Row("whole: commits", [writes.transactions / responses for writes, responses in counts]))
-    run.add(Row("whole: WAL", [writes.wal_bytes / 1000 / responses for writes, responses in counts]))
-    with counters.count_statements(system) as count:
+def _measure_postgres(run: Run, system: System, load: ProjectLoad) -> None:
+    """Count the work of Postgres in separate slices, because the counters include the work of all sessions."""
+    results = run.interleave(times=run.sizes.whole_repetitions, writes=lambda: _count_writes(system, load))["writes"]
+    run.add(Row("whole: commits", [writes.transactions / count for writes, count in results]))
+    run.add(Row("whole: WAL", [writes.wal_bytes / 1000 / count for writes, count in results]))
+    with counters.count_statements(system) as read_count:
         figures = load.run_closed(_COUNTED_CLIENTS).figures
-        run.add(Row("whole: statements", [count() / figures.response_count]))
+        run.add(Row("whole: statements", [read_count() / figures.response_count]))
 
 
-def _count_writes(system: System, load: Load) -> tuple[WriteCounters, int]:
+def _count_writes(system: System, load: ProjectLoad) -> tuple[WriteCounters, int]:
+    """Run a slice; return the writes of Postgres and the number of responses."""
     previous_counters = counters.read_counters(system)
-    responses = load.run_closed(_COUNTED_CLIENTS).figures.response_count
-    return counters.read_counters(system).since(previous_counters), responses
+    response_count = load.run_closed(_COUNTED_CLIENTS).figures.response_count
+    return counters.read_counters(system).since(previous_counters), response_count

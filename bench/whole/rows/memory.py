@@ -1,4 +1,4 @@
-"""Measures the memory of all parts at rest and with many running responses, and that of open streams in the API."""
+"""Measures the memory of all parts, at rest and with many running responses, and of the API with open streams."""
 
 import time
 
@@ -6,8 +6,8 @@ from bench.run import Run
 from bench.targets import Row
 from bench.whole import idle, pss, running
 from bench.whole.config import LIMITED
-from bench.whole.lending import use_system
-from bench.whole.slices import Load
+from bench.whole.shared_system import use_system
+from bench.whole.slices import ProjectLoad
 from bench.whole.system import System
 
 # Time until memory is stable after the last request.
@@ -15,14 +15,14 @@ _SETTLE_TIME_S = 0.5
 
 
 def measure(run: Run) -> None:
-    """Restart all parts and add the rows for memory; "at rest" is after a few responses."""
+    """Restart all parts and add the rows for memory; `memory at rest` is measured after a few responses."""
     with use_system(run) as system:
         system.restart()
-        Load(run, system, LIMITED).run_closed(1)
+        ProjectLoad(run, system, LIMITED).run_closed(1)
         time.sleep(_SETTLE_TIME_S)
         rest_mb = _record_memory(run, system, "at rest")
         run.add(Row("whole: memory at rest", [rest_mb]))
-        ids = running.start_running(system, run.sizes.whole_running)
+        ids = running.start_running(system, run.sizes.whole_running_count)
         time.sleep(_SETTLE_TIME_S)
         run.add(Row("whole: memory, 1,000 running", [_record_memory(run, system, f"{len(ids):,} running")], [rest_mb]))
         _measure_streams(run, system, ids)
@@ -36,10 +36,11 @@ def _record_memory(run: Run, system: System, state: str) -> float:
 
 
 def _measure_streams(run: Run, system: System, ids: list[str]) -> None:
+    """Add the rows for idle streams of the running responses `ids`."""
     before_mb = pss.total_mb([system.pids["api"]])
-    with idle.open_streams(system, ids, run.sizes.whole_streams) as streams:
+    with idle.open_streams(system, ids, run.sizes.whole_max_stream_count) as streams:
         time.sleep(_SETTLE_TIME_S)
         added_mb = pss.total_mb([system.pids["api"]]) - before_mb
     run.add(Row("whole: idle streams", [streams.count]))
     run.add(Row("whole: idle stream", [1000 * added_mb / streams.count], [before_mb]))
-    run.extra_figures["whole: what ended the opening of streams"] = streams.limit_reason
+    run.extra_figures["whole: reason why no further stream was opened"] = streams.limit_reason

@@ -1,4 +1,4 @@
-"""The selection of measures that fit into a time budget."""
+"""The time budget of a comparison, and the selection of measures that fit into it."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +19,7 @@ def test_selected_measures_fit_and_dropped_measures_cost_at_least_as_much(
     assert rounds * sum(costs[name] for name in selected) <= seconds
     dropped = [name for name in costs if name not in selected]
     assert all(costs[name] >= costs[selected_name] for name in dropped for selected_name in selected)
-    if dropped:  # no more than necessary: the cheapest dropped measure does not fit
+    if dropped:  # even the cheapest dropped measure does not fit
         lowest_cost = min(costs[name] for name in dropped)
         assert rounds * (lowest_cost + sum(costs[name] for name in selected)) > seconds
 

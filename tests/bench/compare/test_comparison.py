@@ -1,4 +1,4 @@
-"""A comparison from the first round to the verdicts; its sessions are processes with scripted figures."""
+"""Comparisons from the first round to the verdicts; the sessions are processes with scripted figures."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ from bench.compare.comparison import (
 from bench.compare.protocol import PROTOCOL
 from bench.compare.trees import SESSION, ComparisonError, Tree
 
-# A session that sends the figures of `script.json`; its nth start sends the nth list of each row, one figure a round.
+# A session that sends the figures of `script.json`: its nth process sends the nth list of a row, one figure per round.
 PROGRAM = """
 import json, os, sys
 from pathlib import Path
@@ -71,7 +71,7 @@ class ScriptedTrees:
         return tree
 
     def read_order(self) -> list[str]:
-        """The measures and the names of their trees, in the order of their execution."""
+        """Return the measures and the names of their trees, in the order of their execution."""
         return (self.folder / "order").read_text().splitlines()
 
 
@@ -90,28 +90,29 @@ def compare(trees: ScriptedTrees) -> Compare:
         head: Measures,
         *,
         seconds: float = 600,
-        sizes: tuple[dict[str, int], dict[str, int]] = ({}, {}),
+        base_sizes: dict[str, int] | None = None,
+        head_sizes: dict[str, int] | None = None,
         protocol: int = PROTOCOL,
         selected_measures: tuple[str, ...] = (),
     ) -> Outcome:
         tree_by_name = {
-            "base": trees.create_tree("base", base, sizes[0], PROTOCOL),
-            "head": trees.create_tree("head", head, sizes[1], protocol),
+            "base": trees.create_tree("base", base, base_sizes or {}, PROTOCOL),
+            "head": trees.create_tree("head", head, head_sizes or {}, protocol),
         }
         return Comparison(tree_by_name, "quick", Budget(seconds), trees.folder, lambda _: None).run(selected_measures)
 
     return run_comparison
 
 
-def scripted_measure(*figures: list[float], **options: Any) -> dict[str, Any]:
-    """A measure with one row and a list of figures for each start of its session."""
+def build_measure(*figures: list[float], **options: Any) -> dict[str, Any]:
+    """Build a measure with one row, and with a list of figures for each process of its session."""
     return {"rows": {"row": list(figures)}, **options}
 
 
 FAST, SLOW, MIXED = [10.0, 11, 12, 11, 10], [20.0, 21, 22, 21, 20], [20.0, 11, 22, 21, 20]
 
 
-def only_verdict(outcome: Outcome) -> str:
+def read_only_verdict(outcome: Outcome) -> str:
     (verdict,) = outcome.verdicts
     return verdict.label
 
@@ -130,9 +131,9 @@ def only_verdict(outcome: Outcome) -> str:
 def test_a_row_is_worse_if_it_is_worse_in_two_sets_of_rounds(
     compare: Compare, base: list[list[float]], head: list[list[float]], expected_verdict: str, is_success: bool
 ) -> None:
-    outcome = compare({"poll": scripted_measure(*base)}, {"poll": scripted_measure(*head)})
+    outcome = compare({"poll": build_measure(*base)}, {"poll": build_measure(*head)})
 
-    assert (only_verdict(outcome), outcome.is_success) == (expected_verdict, is_success)
+    assert (read_only_verdict(outcome), outcome.is_success) == (expected_verdict, is_success)
     assert outcome.omissions == {"scale": "it has no row"}
 
 
@@ -140,14 +141,12 @@ def test_trees_alternate_and_only_rows_that_look_worse_are_measured_again(
     compare: Compare, trees: ScriptedTrees
 ) -> None:
     outcome = compare(
-        {"poll": scripted_measure(FAST), "submit": scripted_measure(FAST, FAST)},
-        {"poll": scripted_measure(FAST), "submit": scripted_measure(SLOW, SLOW)},
+        {"poll": build_measure(FAST), "submit": build_measure(FAST, FAST)},
+        {"poll": build_measure(FAST), "submit": build_measure(SLOW, SLOW)},
     )
 
-    round_base_first, round_head_first = (
-        ["poll base", "poll head", "submit base", "submit head"],
-        ["poll head", "poll base", "submit head", "submit base"],
-    )
+    round_base_first = ["poll base", "poll head", "submit base", "submit head"]
+    round_head_first = ["poll head", "poll base", "submit head", "submit base"]
     assert trees.read_order()[:20] == [
         *round_base_first,
         *round_head_first,
@@ -171,14 +170,14 @@ def test_trees_alternate_and_only_rows_that_look_worse_are_measured_again(
 
 def test_measures_that_do_not_fit_into_the_time_are_omitted_and_listed(compare: Compare, trees: ScriptedTrees) -> None:
     measures = {
-        "poll": scripted_measure(FAST, seconds=1),
-        "many": scripted_measure(FAST, seconds=100),
-        "growth": scripted_measure(FAST, seconds=101, once_s=100),
+        "poll": build_measure(FAST, seconds=1),
+        "many": build_measure(FAST, seconds=100),
+        "growth": build_measure(FAST, seconds=101, once_s=100),
     }
 
     outcome = compare(measures, measures, seconds=100)
 
-    assert outcome.omissions["many"] == "1 round, because another one takes 200 s"
+    assert outcome.omissions["many"] == "1 round, because another round takes 200 s"
     assert {verdict.row.measure: verdict.label for verdict in outcome.verdicts} == {
         "poll": SAME,
         "growth": SAME,  # later rounds do not repeat its preparation
@@ -188,24 +187,24 @@ def test_measures_that_do_not_fit_into_the_time_are_omitted_and_listed(compare: 
 
 
 def test_measures_that_take_longer_than_expected_have_fewer_rounds_and_are_listed(compare: Compare) -> None:
-    measures = {"poll": scripted_measure(FAST, seconds=[1, 1, 1000])}
+    measures = {"poll": build_measure(FAST, seconds=[1, 1, 1000])}
 
     outcome = compare(measures, measures)
 
-    assert outcome.omissions["poll"] == "3 rounds, because the time was up"
+    assert outcome.omissions["poll"] == "3 rounds, because no time remained"
     assert len(outcome.verdicts[0].row.samples.head) == 3
 
 
 def test_a_row_that_looks_worse_and_cannot_be_measured_again_is_a_failure(compare: Compare) -> None:
-    slow_measures = {"poll": scripted_measure(SLOW, seconds=1, once_s=1000)}
+    slow_measures = {"poll": build_measure(SLOW, seconds=1, once_s=1000)}
 
-    outcome = compare({"poll": scripted_measure(FAST)}, slow_measures)
+    outcome = compare({"poll": build_measure(FAST)}, slow_measures)
 
-    assert (only_verdict(outcome), outcome.is_success) == (NOT_REMEASURED, False)
+    assert (read_only_verdict(outcome), outcome.is_success) == (NOT_REMEASURED, False)
 
 
 def test_a_measure_that_fails_is_reported(compare: Compare) -> None:
-    outcome = compare({"poll": scripted_measure(FAST)}, {"poll": scripted_measure(FAST, error="Failed: status 500")})
+    outcome = compare({"poll": build_measure(FAST)}, {"poll": build_measure(FAST, error="Failed: status 500")})
 
     assert outcome.failures == {"poll (head)": "failed in 5 of 5 rounds: Failed: status 500"}
     assert (outcome.verdicts, outcome.only_in_base, outcome.is_success) == ([], [], False)
@@ -213,36 +212,36 @@ def test_a_measure_that_fails_is_reported(compare: Compare) -> None:
 
 def test_a_session_that_exits_ends_the_measurements_and_the_results_are_returned(compare: Compare) -> None:
     outcome = compare(
-        {"poll": scripted_measure(FAST), "submit": scripted_measure(FAST)},
-        {"poll": scripted_measure(FAST), "submit": scripted_measure(FAST, exits=True)},
+        {"poll": build_measure(FAST), "submit": build_measure(FAST)},
+        {"poll": build_measure(FAST), "submit": build_measure(FAST, exits=True)},
     )
 
     assert "session of head exited" in outcome.failures["session"]
     assert "This session has exited." in outcome.failures["session"]
-    assert (only_verdict(outcome), outcome.is_success) == (NOT_JUDGED, False)
+    assert (read_only_verdict(outcome), outcome.is_success) == (NOT_JUDGED, False)
 
 
 def test_a_session_with_another_protocol_version_is_not_used(compare: Compare) -> None:
-    outcome = compare({"poll": scripted_measure(FAST)}, {"poll": scripted_measure(FAST)}, protocol=PROTOCOL + 1)
+    outcome = compare({"poll": build_measure(FAST)}, {"poll": build_measure(FAST)}, protocol=PROTOCOL + 1)
 
     assert f"uses protocol {PROTOCOL + 1}" in outcome.failures["session"]
     assert outcome.verdicts == []
 
 
 def test_rows_and_measures_of_only_one_tree_are_listed_but_not_compared(compare: Compare) -> None:
-    base = {"poll": {"rows": {"row": [FAST[:]], "old": [FAST[:]]}}, "gone": scripted_measure(FAST)}
-    head = {"poll": {"rows": {"row": [FAST[:]], "new": [SLOW[:]]}}, "whole": scripted_measure(FAST)}
+    base = {"poll": {"rows": {"row": [FAST[:]], "old": [FAST[:]]}}, "gone": build_measure(FAST)}
+    head = {"poll": {"rows": {"row": [FAST[:]], "new": [SLOW[:]]}}, "whole": build_measure(FAST)}
 
-    outcome = compare(base, head, sizes=({"trips": 25, "old": 1}, {"trips": 100}))
+    outcome = compare(base, head, base_sizes={"trips": 25, "old": 1}, head_sizes={"trips": 100})
 
     assert outcome.only_in_base == ["measure gone", "old"]
     assert outcome.only_in_head == ["measure whole", "new"]
-    assert (only_verdict(outcome), outcome.is_success) == (SAME, True)
+    assert (read_only_verdict(outcome), outcome.is_success) == (SAME, True)
     assert outcome.notes == ["The trees use different values of trips: 25 and 100."]
 
 
 def test_only_the_selected_measures_run(compare: Compare, trees: ScriptedTrees) -> None:
-    measures = {"poll": scripted_measure(FAST), "submit": scripted_measure(FAST)}
+    measures = {"poll": build_measure(FAST), "submit": build_measure(FAST)}
 
     outcome = compare(measures, measures, selected_measures=("submit",))
 
@@ -252,4 +251,4 @@ def test_only_the_selected_measures_run(compare: Compare, trees: ScriptedTrees) 
 
 def test_an_unknown_measure_is_rejected(compare: Compare) -> None:
     with pytest.raises(ComparisonError, match=r"Unknown measures: pol. Available: poll."):
-        compare({"poll": scripted_measure(FAST)}, {"poll": scripted_measure(FAST)}, selected_measures=("pol",))
+        compare({"poll": build_measure(FAST)}, {"poll": build_measure(FAST)}, selected_measures=("pol",))

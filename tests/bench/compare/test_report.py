@@ -12,14 +12,15 @@ from bench.compare.rounds import RowComparison
 from bench.compare.trees import Tree
 from bench.compare.verdict import Samples
 
-FAST, SLOW = Samples((10, 12, 11), (10, 11, 13), higher_is_better=False), Samples((10, 12, 11), (20, 22, 21), False)
+FAST = Samples((10, 12, 11), (10, 11, 13), higher_is_better=False)
+SLOW = Samples((10, 12, 11), (20, 22, 21), higher_is_better=False)
 OUTCOME = Outcome(
     verdicts=[
         RowVerdict(RowComparison("submit", "submit p50, 1 client", "ms", SLOW), WORSE, repetition=SLOW),
         RowVerdict(RowComparison("poll", "poll", "ms", SLOW), NOT_REPRODUCED, repetition=FAST),
         RowVerdict(RowComparison("many", "many", "s", FAST), ""),
     ],
-    omissions={"levels": "no row", "scale": "no row", "growth": "1 round, because another one takes 90 s"},
+    omissions={"levels": "no row", "scale": "no row", "growth": "1 round, because another round takes 90 s"},
     failures={"relay (head)": "failed in 1 of 5 rounds: Failed: status 500"},
     only_in_base=["old"],
     only_in_head=["new [row]"],
@@ -66,7 +67,7 @@ def test_the_output_lists_worse_rows_and_everything_that_was_not_compared() -> N
     assert text.count("measured again") == 2
     for line in (
         "Without five rounds: levels, scale (no row)",
-        "Without five rounds: growth (1 round, because another one takes 90 s)",
+        "Without five rounds: growth (1 round, because another round takes 90 s)",
         "Failed: relay (head): failed in 1 of 5 rounds: Failed: status 500",
         "Only in base: old",
         "Only in head: new [row]",

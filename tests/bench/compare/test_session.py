@@ -1,4 +1,4 @@
-"""A session of this checkout, with all of its servers."""
+"""Sessions of this checkout, with all of their servers."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ from bench.run import Run
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """A run with the options of a session and small sizes."""
-    sizes = replace(QUICK, slice_s=1, warm_s=0.3, trips=2)
+    sizes = replace(QUICK, slice_s=1, warm_up_s=0.3, round_trip_count=2)
     with bench.open_run(tmp_path_factory.mktemp("session"), sizes, lambda _: None) as run:
         run.reuse_floors = True
         yield run
@@ -37,7 +37,8 @@ def test_a_measurement_contains_the_measured_quantities_and_does_not_repeat_floo
     }
     assert all(figure.value > 0 for figure in second.figures)
     assert (first.error, cancel.error, second.error) == ("", "", "")
-    assert (first.once_s > 0.4, second.once_s) == (True, 0)
+    assert first.once_s > 0.4
+    assert second.once_s == 0
     assert [figure.floor for figure in first.figures[::2]] == [figure.floor for figure in second.figures[::2]]
 
 

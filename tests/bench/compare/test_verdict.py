@@ -1,4 +1,4 @@
-"""The rule by which figures are worse: properties and edge cases."""
+"""The rule that decides whether figures are worse: properties and edge cases."""
 
 from math import inf
 
@@ -22,7 +22,7 @@ def test_worse_means_disjoint_ranges_and_a_median_worse_by_the_factor(samples: S
 
 
 @given(SAMPLES)
-def test_no_row_is_both_worse_and_better(samples: Samples) -> None:
+def test_no_row_is_worse_and_better(samples: Samples) -> None:
     assert not (samples.is_worse and samples.is_better)
 
 

@@ -1,4 +1,4 @@
-"""Lends the complete system to measures: it is started for the first measure and shared by all of them."""
+"""Starts the complete system for the first measure that uses it, and shares it between measures."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -7,11 +7,11 @@ from bench import fill
 from bench.run import Run
 from bench.whole import config
 from bench.whole.config import LIMITED, UNLIMITED
-from bench.whole.slices import Load
+from bench.whole.slices import ProjectLoad
 from bench.whole.system import System
 from local.home import Home
 
-_AGE_SPREAD = "90 days"
+_MAX_AGE = "90 days"
 
 
 @contextmanager
@@ -25,15 +25,15 @@ def use_system(run: Run) -> Iterator[System]:
 
 
 def _start_system(run: Run) -> System:
-    """Start a system that stops at the end of the benchmark, and fill it with ended responses of three months.
+    """Start a system that stops at the end of the benchmark, and fill it with ended responses of the last 90 days.
 
-    With empty tables, Postgres would choose and cache plans that are slow for filled tables.
+    With empty tables, Postgres would cache plans that become slow when the tables fill.
     """
-    home = Home.at(run.machine.home.path / "whole")
-    system = run.machine.enter(System(home, run.machine.models, config.paced_shape(run.sizes)))
+    home = Home.at(run.servers.home.path / "whole")
+    system = run.servers.enter(System(home, run.servers.model_server, config.paced_shape(run.sizes)))
     for project in (LIMITED, UNLIMITED):
-        Load(run, system, project, ["background"]).run_closed(1)
+        ProjectLoad(run, system, project, ["background"]).run_closed(1)
     ids = [str(row[0]) for row in system.sql("select id from responses where status = 'completed' order by id")]
-    fill.add_copies(system, ids, 0, run.sizes.whole_stored, _AGE_SPREAD)
+    fill.add_copies(system, ids, 0, run.sizes.whole_stored_count, _MAX_AGE)
     system.preserve_responses()
     return system

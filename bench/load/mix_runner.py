@@ -12,7 +12,7 @@ import orjson
 from bench.load import wire
 from bench.load.connection import Connection, UnexpectedResponseError
 
-# Clients poll after 20, 40, 80, ... ms.
+# Clients wait 20, 40, 80, ... ms before each poll.
 _FIRST_POLL_DELAY_S = 0.02
 _MAX_POLL_DELAY_S = 1.0
 _TURN_TIMEOUT_S = 60
@@ -20,7 +20,7 @@ _FAILURES = (OSError, EOFError, ValueError, TimeoutError, UnexpectedResponseErro
 
 
 class MixRunner:
-    """State shared by the clients of one run. See `bench.load.mixes.Mix`."""
+    """Runs one `bench.load.mixes.Mix`, and holds the state that its clients share."""
 
     def __init__(
         self,
@@ -44,10 +44,10 @@ class MixRunner:
         self._idle_connections: list[Connection] = []
         self._completed_turns: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
-        self._latencies: defaultdict[str, list[float]] = defaultdict(list)
+        self._latencies_ms: defaultdict[str, list[float]] = defaultdict(list)
         self._polls = 0
         self._tokens = 0
-        self._runners: dict[str, Callable[[Connection, bytes, float], Awaitable[None]]] = {
+        self._functions_by_kind: dict[str, Callable[[Connection, bytes, float], Awaitable[None]]] = {
             "background": self._follow_background,
             "foreground": self._follow_foreground,
             "stream": self._follow_stream,
@@ -55,7 +55,7 @@ class MixRunner:
         }
 
     async def run(self) -> dict[str, Any]:
-        """Run all turns to their end and return their figures."""
+        """Run the mix until all of its turns have ended; return the fields of `MixFigures` except `cpu_s`."""
         began_at = time.perf_counter()
         await (self._run_closed(began_at) if self._clients else self._run_open(began_at))
         ended_at = time.perf_counter()
@@ -66,13 +66,17 @@ class MixRunner:
             "polls": self._polls,
             "errors": dict(self._errors),
             "seconds": ended_at - began_at,
-            "latencies_ms": {name: sorted(samples) for name, samples in self._latencies.items()},
+            "latencies_ms": {name: sorted(samples) for name, samples in self._latencies_ms.items()},
             "tokens": self._tokens,
         }
 
     async def _run_closed(self, began_at: float) -> None:
         async def run_client() -> None:
-            while (now := time.perf_counter()) < began_at + self._seconds or self._started_turns % len(self._turns):
+            while True:
+                now = time.perf_counter()
+                is_round_complete = self._started_turns % len(self._turns) == 0
+                if now >= began_at + self._seconds and is_round_complete:
+                    return
                 await self._run_turn(now)
 
         async with asyncio.TaskGroup() as clients:
@@ -92,7 +96,7 @@ class MixRunner:
         connection = self._idle_connections.pop() if self._idle_connections else Connection(self._port)
         try:
             async with asyncio.timeout(_TURN_TIMEOUT_S):
-                await self._runners[kind](connection, payload, began_at)
+                await self._functions_by_kind[kind](connection, payload, began_at)
         except _FAILURES as error:
             self._errors[f"{kind}: {error or type(error).__name__}"] += 1
             connection.close()
@@ -100,13 +104,14 @@ class MixRunner:
             self._completed_turns[kind] += 1
             self._idle_connections.append(connection)
 
-    def _record_latency(self, latency: str, began_at: float) -> None:
-        self._latencies[latency].append(1000 * (time.perf_counter() - began_at))
+    def _record_latency(self, name: str, began_at: float) -> None:
+        self._latencies_ms[name].append(1000 * (time.perf_counter() - began_at))
 
     async def _follow_background(self, connection: Connection, payload: bytes, began_at: float) -> None:
         created = await _request_object(connection, payload)
         self._record_latency("create", began_at)
-        _check_status(await self._poll_while(connection, created["id"], ("queued", "in_progress")), "completed")
+        ended = await self._poll_while(connection, created["id"], ("queued", "in_progress"))
+        _check_status(ended, "completed")
         self._record_latency("background", began_at)
 
     async def _follow_foreground(self, connection: Connection, payload: bytes, began_at: float) -> None:
@@ -115,32 +120,32 @@ class MixRunner:
 
     async def _follow_cancel(self, connection: Connection, payload: bytes, _: float) -> None:
         created = await _request_object(connection, payload)
-        path = f"/v1/responses/{created['id']}/cancel"
-        _check_status(await self._poll_while(connection, created["id"], ("queued",)), "in_progress")
+        started = await self._poll_while(connection, created["id"], ("queued",))
+        _check_status(started, "in_progress")
+        cancel_request = wire.post_request(f"/v1/responses/{created['id']}/cancel", {}, self._key)
         sent_at = time.perf_counter()
-        _check_status(
-            await _request_object(connection, wire.post_request(path, {}, self._key).encode("latin-1")), "cancelled"
-        )
+        cancelled = await _request_object(connection, cancel_request.encode("latin-1"))
+        _check_status(cancelled, "cancelled")
         self._record_latency("cancel", sent_at)
 
     async def _follow_stream(self, connection: Connection, payload: bytes, began_at: float) -> None:
         response_data = bytearray()
-        tokens = 0
+        token_count = 0
         async for piece in connection.stream_pieces(payload):
             if not response_data:
                 self._record_latency("first event", began_at)
-            piece_tokens = piece.count(self._marker)
-            if piece_tokens and not tokens:
+            new_tokens = piece.count(self._marker)
+            if new_tokens and not token_count:
                 self._record_latency("first token", began_at)
-            tokens += piece_tokens
+            token_count += new_tokens
             response_data += piece
         if b"event: response.completed\n" not in response_data:
             raise UnexpectedResponseError("a stream without `response.completed`")
         self._record_latency("stream", began_at)
-        self._tokens += tokens
+        self._tokens += token_count
 
     async def _poll_while(self, connection: Connection, response_id: str, statuses: tuple[str, ...]) -> dict[str, Any]:
-        """Poll a response while it has one of `statuses`, and return it afterwards."""
+        """Poll a response until it has a status that is not in `statuses`, and return the response."""
         payload = wire.get_request(f"/v1/responses/{response_id}", self._key).encode("latin-1")
         delay_s = _FIRST_POLL_DELAY_S
         while True:
@@ -162,6 +167,6 @@ async def _request_object(connection: Connection, payload: bytes) -> dict[str, A
     return document
 
 
-def _check_status(response: dict[str, Any], status: str) -> None:
-    if response["status"] != status:
-        raise UnexpectedResponseError(f"{response['status']}, not {status}")
+def _check_status(response: dict[str, Any], expected_status: str) -> None:
+    if response["status"] != expected_status:
+        raise UnexpectedResponseError(f"{response['status']}, not {expected_status}")

@@ -1,4 +1,4 @@
-"""The servers of a benchmark run: Postgres (with fsync on), Valkey, the scripted model server and the floors."""
+"""Runs the servers of a benchmark run: Postgres (with fsync on), Valkey and the scripted model server."""
 
 import contextlib
 import sys
@@ -21,8 +21,8 @@ from local.servers.valkey import Valkey
 T = TypeVar("T")
 
 
-class Machine:
-    """Postgres, Valkey and the model server of one run, and all further processes started for it."""
+class Servers:
+    """Postgres, Valkey and the model server of one benchmark run, and the programs started with `start_program`."""
 
     def __init__(self, home: Home, children: contextlib.ExitStack) -> None:
         self.home = home
@@ -32,8 +32,8 @@ class Machine:
         self.pids: dict[str, int] = {}
         self.start(self._postgres.prepare())
         self.start(self._valkey.prepare())
-        self.models = ModelServer(ports.free_port())
-        self.start(self.models.part())
+        self.model_server = ModelServer(ports.free_port())
+        self.start(self.model_server.part())
 
     def start(self, part: Part) -> Child:
         """Start a part and keep it running until the end of the benchmark."""
@@ -58,7 +58,7 @@ class Machine:
         return url
 
     def empty_redis_database(self, number: int) -> str:
-        """Delete all keys of the Valkey database with this number, which has its own queues; return its URL."""
+        """Delete all keys of the Valkey database with this number and return its URL."""
         url = self._valkey.url.removesuffix("/0") + f"/{number}"
         with redis.Redis.from_url(url) as client:
             client.flushdb()
@@ -73,14 +73,15 @@ class ModelServer:
         self.base_url = f"http://127.0.0.1:{port}/v1"
 
     def part(self) -> Part:
-        return program_part("models", "bench.model_server", str(self.port), port=self.port)
+        """Build the part that runs the model server."""
+        return program_part("model_server", "bench.model_server", str(self.port), port=self.port)
 
     def report(self) -> dict[str, Any]:
-        """Return the counts `open`, `most_open`, `whole` (complete), `aborted`, and the times of `streams` by tag."""
+        """Return the counts `open`, `max_open`, `completed` and `aborted`, and in `streams` the times by tag."""
         return web.call("GET", f"http://127.0.0.1:{self.port}/streams", key="")
 
     def reset(self) -> None:
-        """Reset the counts and the times."""
+        """Reset the counts and delete the times; responses that are still open remain counted in `open`."""
         web.call("GET", f"http://127.0.0.1:{self.port}/reset", key="")
 
 
@@ -96,7 +97,7 @@ def program_part(name: str, module: str, *arguments: str, port: int, env: Mappin
 
 
 @contextlib.contextmanager
-def running_machine(folder: Path) -> Iterator[Machine]:
+def run_servers(folder: Path) -> Iterator[Servers]:
     """Run the servers inside the block. For realistic commit times, the data folder must be on a real disk."""
     with contextlib.ExitStack() as children:
-        yield Machine(Home.at(folder), children)
+        yield Servers(Home.at(folder), children)
