@@ -1,4 +1,4 @@
-"""Reads commits: subject, body and the number of changed lines of code."""
+"""Reads commits: their IDs, subjects, bodies and numbers of changed lines of code."""
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -11,7 +11,7 @@ _CODE_FILES = frozenset({"Makefile", ".ci/run"})
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit; `body` excludes the subject, and is empty if it consists only of trailers."""
+    """A commit; `body` does not include the subject, and is empty if the rest of the message has only trailers."""
 
     id: str
     subject: str
@@ -31,19 +31,23 @@ def _parse_entry(entry: str) -> Commit:
 
 
 def count_code_lines(repository: Repository, commit: Commit) -> int:
-    """Count the lines of code that a commit adds and deletes; a file that is only moved has no such lines."""
+    """Count the lines of code that a commit adds and deletes; moving an unchanged file counts as no lines."""
     fields = repository.run_git("show", "-z", "-M", "--numstat", "--format=", commit.id).split("\0")
     lines = 0
     while fields:
-        additions, deletions, path = (fields.pop(0).lstrip("\n") or "-\t-\t-").split("\t", 2)
+        field = fields.pop(0).lstrip("\n")
+        if not field:
+            continue
+        additions, deletions, path = field.split("\t", 2)
         if not path:  # a rename: the old and the new path are the next two fields
             path = fields[1]
             del fields[:2]
-        if additions != "-" and is_code(path):
+        is_binary = additions == "-"
+        if not is_binary and is_code_file(path):
             lines += int(additions) + int(deletions)
     return lines
 
 
-def is_code(path: str) -> bool:
-    """Whether changes of this file are changes of code."""
+def is_code_file(path: str) -> bool:
+    """Whether this file contains code."""
     return path in _CODE_FILES or PurePosixPath(path).suffix in _CODE_SUFFIXES

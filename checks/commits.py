@@ -1,4 +1,4 @@
-"""`python -m checks.commits`: checks the messages of the commits since the one in `.ci/commit-base`."""
+"""`python -m checks.commits`: checks the messages of the commits since the base commit (`.ci/commit-base`)."""
 
 import sys
 from collections.abc import Iterator
@@ -21,11 +21,12 @@ def check_commits(repository: Repository) -> list[str]:
         CheckError: the base commit is invalid, or this clone does not contain all commits since then.
     """
     base = repository.read_base()
-    return [
-        f"{commit.id[:12]} {commit.subject}\n    {'; '.join(faults)}"
-        for commit in read_commits(repository, f"{base}..HEAD")
-        if (faults := list(_find_faults(repository, commit)))
-    ]
+    messages = []
+    for commit in read_commits(repository, f"{base}..HEAD"):
+        faults = list(_find_faults(repository, commit))
+        if faults:
+            messages.append(f"{commit.id[:12]} {commit.subject}\n    {'; '.join(faults)}")
+    return messages
 
 
 def _find_faults(repository: Repository, commit: Commit) -> Iterator[str]:
@@ -40,7 +41,7 @@ def _find_faults(repository: Repository, commit: Commit) -> Iterator[str]:
     "--root",
     default=ROOT,
     type=click.Path(path_type=Path, resolve_path=True),
-    help="Clone to check.  [default: the one that contains this file]",
+    help="Clone to check.  [default: the clone that contains this program]",
 )
 def main(*, root: Path) -> None:
     """Check the messages of the commits since the base commit."""

@@ -4,7 +4,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from checks.measure import Measure
+from checks.measure import Measure, Place
 from checks.repository import Repository
 
 FILE = "checks/limits.toml"
@@ -24,7 +24,7 @@ def parse_limits(text: str) -> Limits:
 
 
 def read_limits(repository: Repository) -> Limits:
-    """Read the limits of the work tree; there are none if the file is missing."""
+    """Read the limits of the work tree; return no limits if the file is missing."""
     path = repository.root / FILE
     return parse_limits(path.read_text()) if path.exists() else {}
 
@@ -35,14 +35,14 @@ def write_limits(repository: Repository, limits: Limits) -> None:
     (repository.root / FILE).write_text(_HEADER + "\n" + "".join(lines))
 
 
-def limits_from_values(measures: Iterable[Measure]) -> Limits:
-    """The current values of the measures, as limits."""
+def build_limits(measures: Iterable[Measure]) -> Limits:
+    """Return limits that are equal to the current values of the measures."""
     return {measure.key: measure.value for measure in measures if measure.is_limited and measure.value is not None}
 
 
 def lower_limits(measures: Iterable[Measure], limits: Limits) -> Limits:
-    """Lower each limit to the current value if the value is lower."""
-    values = limits_from_values(measures)
+    """Return the limits, each lowered to the current value of its measure if the value is lower."""
+    values = build_limits(measures)
     return {key: min(limit, values.get(key, limit)) for key, limit in limits.items()}
 
 
@@ -66,19 +66,21 @@ def find_measures_above_limit(measures: Iterable[Measure], limits: Limits) -> li
     ]
 
 
-def describe_exceeded(measure: Measure, limit: int, base_measures: Iterable[Measure]) -> str:
-    """Describe an exceeded limit and list its places: first new places since the base commit, then the worst ones.
+def describe_exceeded_limit(measure: Measure, limit: int, base_measures: Iterable[Measure]) -> str:
+    """Describe an exceeded limit and list the places of its measure: first the new places, then the worst places.
 
-    Places are compared by file and note, because line numbers change. If a file has more equal places than at the base
-    commit, all of these places are listed as new.
+    A place is new if it does not exist at the base commit. Places are compared by file and note, because line numbers
+    change. If a file has more places with the same note than at the base commit, all of these places count as new.
     """
     base_places = [place for base in base_measures if base.key == measure.key for place in base.places]
     base_counts = Counter((place.path, place.note) for place in base_places)
     new_counts = Counter((place.path, place.note) for place in measure.places) - base_counts
-    places = sorted(
-        measure.places,
-        key=lambda place: ((place.path, place.note) not in new_counts, -place.weight, place.path, place.line),
-    )
+
+    def sort_key(place: Place) -> tuple[bool, int, str, int]:
+        is_old = (place.path, place.note) not in new_counts
+        return is_old, -place.weight, place.path, place.line
+
+    places = sorted(measure.places, key=sort_key)
     lines = [f"{measure.key} ({measure.title}) is {measure.value}; its limit is {limit}."]
     lines += [f"  {place}" for place in places[:_MAX_PLACES]]
     if len(places) > _MAX_PLACES:

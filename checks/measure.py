@@ -1,4 +1,4 @@
-"""The rows of the table of measures: each row has a value, a goal and the places that contribute to the value."""
+"""The rows of the table of measures; each row has a value, a goal and the places that contribute to the value."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ class Place:
 class Measure:
     """A row of the table; smaller values are better.
 
-    `value` is None if the tree does not contain the measured code. A value up to `goal` needs no further improvement.
-    Measures with `is_limited=False` appear in the table, but are not checked.
+    `value` is None if the tree does not contain the measured code. A value that does not exceed `goal` needs no further
+    improvement. Measures with `is_limited=False` appear in the table, but have no limit.
     """
 
     key: str
@@ -38,19 +38,20 @@ class Measure:
 
 
 def count_places(key: str, title: str, goal: int | None, places: Sequence[Place]) -> Measure:
-    """Create a measure of the number of places."""
+    """Create a measure whose value is the number of places."""
     return Measure(key, title, len(places), goal, tuple(places))
 
 
-def quantile(sizes: Sequence[int], share: float) -> int:
-    """The nearest-rank quantile of a non-empty sequence; `share` is between 0 and 1."""
-    return sorted(sizes)[min(len(sizes) - 1, int(share * len(sizes)))]
+def compute_quantile(sizes: Sequence[int], share: float) -> int:
+    """Return the quantile of a non-empty sequence without interpolation; `share` is between 0 and 1."""
+    index = int(share * len(sizes))
+    return sorted(sizes)[min(index, len(sizes) - 1)]
 
 
 def measure_sizes(key: str, title: str, goals: tuple[int, int, int], places: Sequence[Place]) -> list[Measure]:
-    """Create measures of the median, the 90th percentile and the maximum weight of `places`, with these goals."""
+    """Create measures of the median, the 90th percentile and the maximum of the weights of places, with these goals."""
     sizes = [place.weight for place in places]
-    values = [quantile(sizes, share) if sizes else None for share in (0.5, 0.9, 1.0)]
+    values = [compute_quantile(sizes, share) if sizes else None for share in (0.5, 0.9, 1.0)]
     return [
         Measure(f"{key}_{name}", f"{title}, {name}", value, goal, tuple(places))
         for name, value, goal in zip(("median", "p90", "max"), values, goals, strict=True)

@@ -24,17 +24,17 @@ ROW_FUNCTIONS = (measure_layout, measure_functions, measure_statements, measure_
 
 
 def measure_tree(tree: Tree) -> list[Measure]:
-    """Compute the measures of a tree, without the measures of its history."""
+    """Compute the measures of a tree, without the measures of its commits."""
     return [measure for measure_rows in ROW_FUNCTIONS for measure in measure_rows(tree)]
 
 
 def measure_work_tree(repository: Repository) -> list[Measure]:
-    """Compute the measures of the work tree with its uncommitted changes, without the measures of its history."""
+    """Compute the measures of the work tree with its uncommitted changes, without the measures of commits."""
     return measure_tree(Tree(repository.root, tuple(repository.list_files())))
 
 
 def measure_commit(repository: Repository, commit: str) -> list[Measure]:
-    """Compute the measures of a commit and of its history, without executing code of the commit.
+    """Compute the measures of the tree of a commit and of all commits up to it, without executing code of the commit.
 
     Raises:
         CheckError: the clone does not contain the commit, or its tree cannot be measured.
@@ -47,15 +47,15 @@ def measure_commit(repository: Repository, commit: str) -> list[Measure]:
 
 
 def check_limits(repository: Repository, measures: Sequence[Measure]) -> list[str]:
-    """Return one message for each value above its limit, and for each limit that is higher than at the base commit."""
+    """Return one message for each value above its limit, unmatched limit, and limit higher than at the base commit."""
     base = repository.read_base()
     current_limits = limits.read_limits(repository)
     exceeded = limits.find_measures_above_limit(measures, current_limits)
-    # Measure the base commit only on failure, because that takes as long as the check itself.
+    # Measure the base commit only if a limit is exceeded, because that takes as long as the check itself.
     base_measures = measure_commit(repository, base) if exceeded else []
     base_text = repository.read_file(base, limits.FILE)
     return [
-        *(limits.describe_exceeded(measure, current_limits[measure.key], base_measures) for measure in exceeded),
+        *(limits.describe_exceeded_limit(measure, current_limits[measure.key], base_measures) for measure in exceeded),
         *limits.find_unmatched_limits(measures, current_limits),
         *limits.find_raised_limits(current_limits, limits.parse_limits(base_text) if base_text else {}),
     ]
@@ -71,7 +71,7 @@ def _show_table(measures: Sequence[Measure], base_measures: Sequence[Measure], c
         values = (measure.goal, current_limits.get(measure.key), measure.value, *base_cells)
         table.add_row(measure.title, measure.key, *("-" if value is None else str(value) for value in values))
     console = Console(highlight=False, markup=False)
-    # If the output is not a terminal, it has no width. Every title fits into 150 columns.
+    # Output to a file has no width; every row of the table fits into 150 columns.
     console.width = console.width if console.is_terminal else 150
     console.print(table)
 
@@ -92,13 +92,13 @@ def _report_check(repository: Repository) -> None:
 @click.command()
 @click.option("--base", metavar="COMMIT", help="Also show the measures of this commit.")
 @click.option("--check", is_flag=True, help="Compare the values with their limits instead of printing a table.")
-@click.option("--lower", is_flag=True, help="Lower limits that are above the current values.")
+@click.option("--lower", is_flag=True, help="Lower each limit that is above its current value.")
 @click.option("--write", is_flag=True, help="Set all limits to the current values.")
 @click.option(
     "--root",
     default=ROOT,
     type=click.Path(path_type=Path, resolve_path=True),
-    help="Clone to measure.  [default: the one that contains this file]",
+    help="Clone to measure.  [default: the clone that contains this program]",
 )
 def main(*, base: str | None, check: bool, lower: bool, write: bool, root: Path) -> None:
     """Print the code metrics of the work tree."""
@@ -109,7 +109,7 @@ def main(*, base: str | None, check: bool, lower: bool, write: bool, root: Path)
             return
         measures = measure_work_tree(repository)
         if write:
-            limits.write_limits(repository, limits.limits_from_values(measures))
+            limits.write_limits(repository, limits.build_limits(measures))
         elif lower:
             limits.write_limits(repository, limits.lower_limits(measures, limits.read_limits(repository)))
         base_measures = measure_commit(repository, base) if base else []

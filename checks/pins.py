@@ -27,7 +27,7 @@ _CLASSIFIER = "Programming Language :: Python :: 3."
 
 @dataclass(frozen=True)
 class Target:
-    """A CPython 3.x version on one platform, with the properties by which pip chooses a wheel."""
+    """A minor version of CPython 3 on one platform, with the properties by which pip chooses a wheel."""
 
     minor: int
     system: str  # platform.system()
@@ -98,32 +98,34 @@ def find_faults(pylock: Pylock, hashes: Collection[str], target: Target) -> Iter
 
 @functools.cache
 def _parse_tags(filename: str) -> frozenset[Tag]:
-    return parse_wheel_filename(filename)[-1]
+    _, _, _, tags = parse_wheel_filename(filename)
+    return tags
 
 
 def read_requires_python(package: Package) -> SpecifierSet:
-    """Read the Python versions that a package allows: all versions if the pinned version is not installed.
+    """Read the Python versions that a package allows; return all versions if the pinned version is not installed.
 
-    The metadata of the installed package is necessary: uv ignores upper bounds such as `<3.14` in the index, but pip
-    enforces them.
+    The versions are read from the installed package, because uv ignores upper bounds such as `<3.14` in the index,
+    whereas pip enforces them.
     """
     try:
         installed = metadata.distribution(package.name)
     except metadata.PackageNotFoundError:
         return SpecifierSet()
-    is_pinned_version = installed.version == str(package.version)
-    return SpecifierSet((is_pinned_version and installed.metadata["Requires-Python"]) or "")
+    if installed.version != str(package.version):
+        return SpecifierSet()
+    return SpecifierSet(installed.metadata["Requires-Python"] or "")
 
 
 def lock_requirements(requirements: Sequence[Path], python_minor: int) -> Pylock:
-    """Lock the pins of the files; the result contains all wheels that the index has for them.
+    """Lock the pins of the files; the result contains all wheels that the index has for the pinned versions.
 
     Args:
         requirements: files that pin every package with `==`.
         python_minor: the lowest minor version of Python 3; markers for lower versions are dropped.
 
     Raises:
-        subprocess.CalledProcessError: uv did not find a version or did not reach the index; it prints the reason.
+        subprocess.CalledProcessError: uv found no version or could not connect to the index; uv prints the reason.
     """
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "pylock.toml")
@@ -134,7 +136,7 @@ def lock_requirements(requirements: Sequence[Path], python_minor: int) -> Pylock
 
 
 def main() -> None:
-    """Exit with a message for each fault."""
+    """Check the pins, and exit with one message per fault if there are faults."""
     files = sorted((ROOT / "requirements").glob("*.txt"))
     targets = list_targets(ROOT / "pyproject.toml")
     hashes = {digest for file in files for digest in re.findall(r"--hash=sha256:([0-9a-f]{64})", file.read_text())}
@@ -142,7 +144,8 @@ def main() -> None:
         pylock = lock_requirements(files, min(target.minor for target in targets))
     except subprocess.CalledProcessError:
         sys.exit("The pins of requirements/*.txt cannot be checked.")
-    if faults := [fault for target in targets for fault in find_faults(pylock, hashes, target)]:
+    faults = [fault for target in targets for fault in find_faults(pylock, hashes, target)]
+    if faults:
         sys.exit("\n".join(faults))
     click.echo(f"All {len(pylock.packages)} pins have wheels for all targets: {', '.join(map(str, targets))}.")
 

@@ -1,4 +1,4 @@
-"""Reads the git repository: files of the work tree, old commits, and the base commit."""
+"""Reads a git repository: the files of the work tree, old commits and the base commit."""
 
 import io
 import re
@@ -13,7 +13,7 @@ _COMMIT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 class CheckError(Exception):
-    """A check cannot run; the message describes the remedy."""
+    """A check cannot run; the message contains the reason."""
 
 
 @dataclass(frozen=True)
@@ -28,29 +28,29 @@ class Repository:
         Raises:
             CheckError: the command failed; the message contains its standard error.
         """
-        return self._git_output(*arguments).decode(errors="replace")
+        return self._read_git_output(*arguments).decode(errors="replace")
 
-    def _git_output(self, *arguments: str) -> bytes:
-        result = self._git_result(*arguments)
+    def _read_git_output(self, *arguments: str) -> bytes:
+        result = self._run_git_process(*arguments)
         if result.returncode:
             raise CheckError(f"git {arguments[0]} failed: {result.stderr.decode(errors='replace').strip()}")
         return result.stdout
 
-    def _git_result(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    def _run_git_process(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(["git", "-C", str(self.root), *arguments], capture_output=True, check=False)
 
     def has_commit(self, commit: str) -> bool:
         """Whether the clone contains this commit."""
-        return self._git_result("cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
+        return self._run_git_process("cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
 
     def _is_ancestor(self, commit: str) -> bool:
-        return self._git_result("merge-base", "--is-ancestor", commit, "HEAD").returncode == 0
+        return self._run_git_process("merge-base", "--is-ancestor", commit, "HEAD").returncode == 0
 
     def read_base(self) -> str:
         """Read the full ID of the base commit, which is an ancestor of HEAD, from `.ci/commit-base`.
 
         Raises:
-            CheckError: the file contains no commit ID, or the clone does not contain all commits from there to HEAD.
+            CheckError: the file contains no commit ID, or the clone does not contain all commits from it to HEAD.
         """
         path = self.root / BASE_FILE
         base = path.read_text().strip() if path.exists() else ""
@@ -60,11 +60,11 @@ class Repository:
         if is_present and self._is_ancestor(base):
             return base
         if self.run_git("rev-parse", "--is-shallow-repository").strip() == "true":
-            advice = "This clone is shallow and does not reach back to it. Run `git fetch --unshallow`."
+            advice = "This clone is shallow and does not contain its history. Run `git fetch --unshallow`."
         elif is_present:
-            advice = "It is not an ancestor of HEAD. Put the ID of an ancestor into the file."
+            advice = "This commit is not an ancestor of HEAD. Write the ID of an ancestor to the file."
         else:
-            advice = "It is missing from this clone. Run `git fetch origin`."
+            advice = "This commit is missing from this clone. Run `git fetch origin`."
         raise CheckError(f"{BASE_FILE} names commit {base}. {advice}")
 
     def list_files(self) -> list[str]:
@@ -80,5 +80,5 @@ class Repository:
 
     def export_commit(self, commit: str, folder: Path) -> None:
         """Write the files of a commit to `folder`."""
-        with zipfile.ZipFile(io.BytesIO(self._git_output("archive", "--format=zip", commit))) as archive:
+        with zipfile.ZipFile(io.BytesIO(self._read_git_output("archive", "--format=zip", commit))) as archive:
             archive.extractall(folder)

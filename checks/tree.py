@@ -9,14 +9,14 @@ from pathlib import Path, PurePosixPath
 from typing import TypeGuard
 
 # Root packages that are not part of the product.
-TOOLS = frozenset({"bench", "checks", "migrations"})
+TOOL_PACKAGES = frozenset({"bench", "checks", "migrations"})
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass(frozen=True)
 class Source:
-    """One parsed file; `path` is relative to the root, with slashes."""
+    """One parsed Python file; `path` is relative to the root of the tree, with slashes."""
 
     path: str
     text: str
@@ -29,12 +29,12 @@ class Source:
 
     @property
     def functions(self) -> Iterator[Function]:
-        """Functions and methods, including nested ones."""
+        """Functions and methods, including nested functions."""
         return (node for node in self.nodes if is_function(node))
 
     @property
     def classes(self) -> Iterator[ast.ClassDef]:
-        """Classes, including nested ones."""
+        """Classes, including nested classes."""
         return (node for node in self.nodes if isinstance(node, ast.ClassDef))
 
 
@@ -47,7 +47,7 @@ class Tree:
 
     @cached_property
     def python_files(self) -> tuple[str, ...]:
-        """Paths of all Python files, including tests."""
+        """Paths of all Python files, including those of tests."""
         return tuple(path for path in self.files if path.endswith(".py"))
 
     @cached_property
@@ -64,9 +64,9 @@ class Tree:
         return tuple(str(name) for name in names) if isinstance(names, list) else ()
 
     @cached_property
-    def product(self) -> tuple[Source, ...]:
-        """The parsed files of the product, which are the root packages without `TOOLS`."""
-        product_packages = frozenset(self.packages) - TOOLS
+    def product_sources(self) -> tuple[Source, ...]:
+        """The parsed files of the product, which are the root packages without `TOOL_PACKAGES`."""
+        product_packages = frozenset(self.packages) - TOOL_PACKAGES
         return tuple(
             self.parse_file(path) for path in self.python_files if PurePosixPath(path).parts[0] in product_packages
         )

@@ -1,4 +1,4 @@
-"""Rows about definitions that should exist only once: the response object, terminal error codes, Redis clients."""
+"""Rows about code that should exist only once: the response object, terminal error codes, Redis clients."""
 
 import ast
 import re
@@ -10,25 +10,26 @@ from checks.rows.statements import find_strings
 from checks.rows.wire_names import ERROR_CODES, RESPONSE_FIELDS
 from checks.tree import Source, Tree
 
+# The file that lists the field names for this check, and is therefore not counted.
 _FIELDS_FILE = "checks/rows/wire_names.py"
-# The module that defines the closed list of codes.
+# Name of the module that defines all terminal error codes.
 _CODES_MODULE = "codes.py"
 # `local` and `cli` connect to a server once per command, each with its own client.
 _PACKAGES_WITH_OWN_CLIENTS = frozenset({"local", "cli"})
 
 
 def measure_definitions(tree: Tree) -> list[Measure]:
-    """Compute the rows about definitions that should exist only once."""
-    descriptions = [
+    """Compute the rows about code that should exist only once."""
+    object_modules = [
         Place(path, 1, "names every field of the response object")
         for path in tree.python_files
         if path != _FIELDS_FILE and set(re.findall(r"\w+", tree.read_text(path))) >= RESPONSE_FIELDS
     ]
-    codes = [place for source in tree.product for place in _find_error_codes(source)]
-    clients = [place for source in tree.product for place in _find_redis_clients(source)]
+    codes = [place for source in tree.product_sources for place in _find_error_codes(source)]
+    clients = [place for source in tree.product_sources for place in _find_redis_clients(source)]
     title = f"modules that name all {len(RESPONSE_FIELDS)} fields of the response object"
     return [
-        Measure("response_object_modules", title, len(descriptions) or None, 1, tuple(descriptions)),
+        Measure("response_object_modules", title, len(object_modules) or None, 1, tuple(object_modules)),
         count_places("error_code_literals", f"literal terminal error codes outside {_CODES_MODULE}", 0, codes),
         Measure(
             "redis_clients",

@@ -13,8 +13,8 @@ _ROUTE_DECORATORS = frozenset({"route", "get", "post", "put", "patch", "delete"}
 
 def measure_functions(tree: Tree) -> list[Measure]:
     """Compute the rows about the functions and types of the product."""
-    lengths = [_function_length(source, function) for source in tree.product for function in source.functions]
-    routes = [place for source in tree.product for place in _find_routes(source)]
+    lengths = [_measure_function(source, function) for source in tree.product_sources for function in source.functions]
+    routes = [place for source in tree.product_sources for place in _find_routes(source)]
     return [
         *measure_sizes("function_lines", "lines per function", (8, 25, MAX_FUNCTION_LINES), lengths),
         _count_long("long_functions", "functions", lengths, MAX_FUNCTION_LINES),
@@ -35,13 +35,13 @@ def _count_long(key: str, noun: str, places: list[Place], limit: int) -> Measure
     return count_places(key, f"{noun} of more than {limit} lines", 0, long_places)
 
 
-def _function_length(source: Source, function: Function) -> Place:
+def _measure_function(source: Source, function: Function) -> Place:
     lines = (function.end_lineno or function.lineno) - function.lineno + 1
     return Place(source.path, function.lineno, f"{function.name}() has {lines} lines", lines)
 
 
 def _find_routes(source: Source) -> Iterator[Place]:
-    """Find endpoints and functions with decorators like `@routes.get("/")`; the weight is the length of the body."""
+    """Find endpoints, and functions with decorators like `@routes.get("/")`; the weight is the length of the body."""
     for function in source.functions:
         if _is_endpoint(function) or any(_is_route(decorator) for decorator in function.decorator_list):
             body = [statement for statement in function.body if not _is_docstring(statement)] or function.body
@@ -50,7 +50,7 @@ def _find_routes(source: Source) -> Iterator[Place]:
 
 
 def _is_endpoint(function: Function) -> bool:
-    """Whether a public function has the signature of `app.http.Endpoint.function`."""
+    """Whether a function is public and has the signature of `app.http.Endpoint.function`."""
     arguments = [ast.unparse(argument.annotation) for argument in function.args.args if argument.annotation]
     return_type = ast.unparse(function.returns) if function.returns else ""
     return (arguments, return_type) == (["Exchange"], "Answer") and not function.name.startswith("_")
@@ -70,9 +70,9 @@ def _is_docstring(statement: ast.stmt) -> bool:
 
 
 def _measure_types(tree: Tree) -> list[Measure]:
-    any_types = [place for source in tree.product for place in _find_any(source)]
-    any_dicts = [place for source in tree.product for place in _find_any_dicts(source)]
-    unannotated_functions = [place for source in tree.product for place in _find_unannotated(source)]
+    any_types = [place for source in tree.product_sources for place in _find_any(source)]
+    any_dicts = [place for source in tree.product_sources for place in _find_any_dicts(source)]
+    unannotated_functions = [place for source in tree.product_sources for place in _find_unannotated(source)]
     return [
         count_places("any_types", "`Any` in annotations, aliases and casts", 0, any_types),
         count_places("any_dicts", "of which `dict[str, Any]`", 0, any_dicts),
@@ -100,17 +100,14 @@ def _find_any_dicts(source: Source) -> Iterator[Place]:
 
 
 def _find_unannotated(source: Source) -> Iterator[Place]:
-    methods = {id(node) for class_ in source.classes for node in class_.body if is_function(node)}
+    method_ids = {id(node) for class_ in source.classes for node in class_.body if is_function(node)}
     for function in source.functions:
         arguments = function.args
         positional_arguments = arguments.posonlyargs + arguments.args
-        has_self = id(function) in methods and not _is_static(function)
-        checked_arguments = positional_arguments[1:] if has_self else positional_arguments
-        checked_arguments = [
-            *checked_arguments,
-            *arguments.kwonlyargs,
-            *filter(None, (arguments.vararg, arguments.kwarg)),
-        ]
+        if id(function) in method_ids and not _is_static(function):
+            del positional_arguments[0]  # `self` or `cls`
+        variadic_arguments = [argument for argument in (arguments.vararg, arguments.kwarg) if argument is not None]
+        checked_arguments = [*positional_arguments, *arguments.kwonlyargs, *variadic_arguments]
         has_return_type = function.returns is not None or function.name == "__init__"
         if not has_return_type or any(argument.annotation is None for argument in checked_arguments):
             yield Place(source.path, function.lineno, f"{function.name}() is not fully annotated")

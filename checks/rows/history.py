@@ -1,4 +1,4 @@
-"""Rows about commits, without limits: old commits cannot change, and `checks.commits` checks new ones."""
+"""Rows about commit messages. They have no limits, because `checks.commits` checks the new commits."""
 
 from checks.commit_log import read_commits
 from checks.commits import MAX_SUBJECT_LENGTH
@@ -7,14 +7,16 @@ from checks.repository import Repository
 
 
 def measure_history(repository: Repository, commit: str) -> list[Measure]:
-    """Measure all commits up to `commit`, without merges."""
+    """Compute the rows about all commits up to `commit`, without merges."""
     commits = read_commits(repository, commit)
-    empty_bodies = sum(not entry.body for entry in commits)
-    long_subjects = sum(len(entry.subject) > MAX_SUBJECT_LENGTH for entry in commits)
+    empty_body_count = sum(not entry.body for entry in commits)
+    long_subject_count = sum(len(entry.subject) > MAX_SUBJECT_LENGTH for entry in commits)
     title = f"commits whose subject is longer than {MAX_SUBJECT_LENGTH} characters, %"
     return [
-        Measure("empty_bodies", "commits without a body, %", _percent(empty_bodies, len(commits)), is_limited=False),
-        Measure("long_subjects", title, _percent(long_subjects, len(commits)), is_limited=False),
+        Measure(
+            "empty_bodies", "commits without a body, %", _percent(empty_body_count, len(commits)), is_limited=False
+        ),
+        Measure("long_subjects", title, _percent(long_subject_count, len(commits)), is_limited=False),
     ]
 
 

@@ -45,7 +45,7 @@ def _measure_layers(tree: Tree) -> list[Measure]:
 
 def _measure_cycles(tree: Tree) -> list[Measure]:
     script = Path(__file__).with_name("import_cycles.py")
-    # Without -P, the folder of the script would be the first one in sys.path.
+    # Without -P, the folder of the script would be the first entry of sys.path.
     command = [sys.executable, "-P", str(script), str(tree.root), *tree.packages]
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tree.root)
     if result.returncode:
@@ -72,7 +72,7 @@ def _measure_folders(tree: Tree) -> list[Measure]:
         ),
         Measure(
             "crowding",
-            f"modules beyond {MAX_MODULES_PER_FOLDER} in these folders",
+            f"modules in excess of {MAX_MODULES_PER_FOLDER} in these folders",
             excess,
             0,
             _folder_places(crowded_folders),
@@ -89,6 +89,6 @@ def _folder_places(counts: dict[str, int]) -> tuple[Place, ...]:
 
 
 def _measure_file_lines(tree: Tree) -> list[Measure]:
-    sizes = [(source.path, len(source.text.splitlines())) for source in tree.product]
+    sizes = [(source.path, len(source.text.splitlines())) for source in tree.product_sources]
     places = [Place(path, 1, f"{n} lines", n) for path, n in sizes if n]
     return measure_sizes("file_lines", "lines per file", (80, 200, 350), places)

@@ -1,4 +1,4 @@
-"""Rows about names: whether a text search for them is specific, and whether they contain retired words."""
+"""Rows about names: names that are not unique and thus hard to search for, and names that contain retired words."""
 
 import ast
 import itertools
@@ -31,27 +31,28 @@ def split_words(identifier: str) -> tuple[str, ...]:
 
 
 def find_retired_word(identifier: str) -> str | None:
-    """Find the first retired word or phrase in an identifier; return None if there is none."""
+    """Return the first retired word or phrase in an identifier, or None if the identifier contains none."""
     if identifier in retired.ALLOWED:
         return None
     if identifier in retired.IDENTIFIERS:
         return identifier
     words = split_words(identifier)
-    phrases = (pair for pair in itertools.pairwise(words) if pair in retired.PHRASES)
-    return next((word for word in words if word in retired.WORDS), None) or next(map("_".join, phrases), None)
+    retired_words = [word for word in words if word in retired.WORDS]
+    retired_phrases = ["_".join(pair) for pair in itertools.pairwise(words) if pair in retired.PHRASES]
+    return next(iter(retired_words + retired_phrases), None)
 
 
 def _measure_function_names(tree: Tree) -> list[Measure]:
     places = defaultdict(list)
-    for source in tree.product:
+    for source in tree.product_sources:
         for function in source.functions:
             if not function.name.startswith("__"):
                 places[function.name].append(Place(source.path, function.lineno, f"{function.name}()"))
     one_word_places = [
         place for name, name_places in places.items() if len(split_words(name)) == 1 for place in name_places
     ]
-    functions = sum(map(len, places.values()))
-    share = round(100 * len(one_word_places) / functions) if functions else None
+    function_count = sum(len(name_places) for name_places in places.values())
+    share = round(100 * len(one_word_places) / function_count) if function_count else None
     namesakes = max(places.values(), key=len, default=[])
     return [
         Measure("one_word_functions", "functions with a one-word name, %", share, None, tuple(one_word_places)),
@@ -60,22 +61,24 @@ def _measure_function_names(tree: Tree) -> list[Measure]:
 
 
 def _measure_class_names(tree: Tree) -> list[Measure]:
-    places = [Place(source.path, class_.lineno, class_.name) for source in tree.product for class_ in source.classes]
+    places = [
+        Place(source.path, class_.lineno, class_.name) for source in tree.product_sources for class_ in source.classes
+    ]
     return [_measure_repeated("repeated_classes", "class names used more than once", places)]
 
 
 def _measure_file_names(tree: Tree) -> list[Measure]:
-    names = [PurePosixPath(source.path).name for source in tree.product]
+    names = [PurePosixPath(source.path).name for source in tree.product_sources]
     places = [
         Place(source.path, 1, name)
-        for source, name in zip(tree.product, names, strict=True)
+        for source, name in zip(tree.product_sources, names, strict=True)
         if name not in _STANDARD_FILE_NAMES
     ]
     return [_measure_repeated("repeated_files", "file names used more than once", places)]
 
 
 def _measure_repeated(key: str, title: str, places: Iterable[Place]) -> Measure:
-    """Create a measure of the names that occur more than once; each place has the name as its note."""
+    """Create a measure of the names that occur more than once; the note of each place is its name."""
     places = list(places)
     counts = Counter(place.note for place in places)
     repeated_places = tuple(place for place in places if counts[place.note] > 1)
@@ -85,7 +88,7 @@ def _measure_repeated(key: str, title: str, places: Iterable[Place]) -> Measure:
 def _measure_retired_names(tree: Tree) -> Measure:
     places = [
         Place(source.path, line, f"{identifier} ('{word}' is retired)")
-        for source in tree.product
+        for source in tree.product_sources
         for identifier, line in _find_identifiers(source).items()
         if (word := find_retired_word(identifier)) and (source.path, identifier) not in retired.ALLOWED_IN_FILE
     ]
@@ -93,9 +96,9 @@ def _measure_retired_names(tree: Tree) -> Measure:
 
 
 def _find_identifiers(source: Source) -> dict[str, int]:
-    """Find the identifiers that a file defines, with their first line.
+    """Return the identifiers that a file defines, each with its first line.
 
-    These are the file name, functions, classes, arguments, variables, attributes and import aliases.
+    These are the names of the file, of functions, classes, arguments, variables and attributes, and import aliases.
     """
     first_lines: dict[str, int] = {PurePosixPath(source.path).stem: 1}
     for node in source.nodes:

@@ -1,6 +1,6 @@
-"""Retired words, which identifiers must not contain, and their replacements."""
+"""Retired words, which identifiers must not contain, and the words to use instead."""
 
-# Retired if an identifier contains the word.
+# Words that no identifier may contain.
 WORDS = {
     "ring": "enqueue, dispatch",
     "rings": "celery_message",
@@ -32,13 +32,13 @@ WORDS = {
     "whole": "the noun: document, total",
 }
 
-# Retired if an identifier contains the words in this order.
+# Words that no identifier may contain in this order.
 PHRASES = {
     ("let", "go"): "release",
     ("so", "far"): "the noun: prefix, partial_output",
 }
 
-# Retired only if they are the complete identifier.
+# Identifiers that may not be used; longer identifiers may contain these words.
 IDENTIFIERS = {
     "Answer": "OutputWriter",
     "Place": "WaitSlot, PartPath",
@@ -46,7 +46,7 @@ IDENTIFIERS = {
     "of": "log_fields",
 }
 
-# Exceptions that remain: a parameter of the API, and settings that operators use.
+# Exceptions: a parameter of the API, and settings of operators.
 ALLOWED = frozenset({"presence_penalty", "deaf_after_s", "events_kept_s", "whole_timeout_s"})
-# Exceptions in one file: its path and the identifier.
+# Exceptions in one file: the path of the file, and the identifier.
 ALLOWED_IN_FILE = frozenset({("app/http.py", "Answer")})

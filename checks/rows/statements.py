@@ -1,4 +1,4 @@
-"""Rows about SQL in string literals: the number of statements for one purpose, and literal statuses."""
+"""Rows about SQL in string literals: the number of statements that create, claim or end, and literal statuses."""
 
 import ast
 import re
@@ -21,10 +21,10 @@ _EXCLUDED_FOLDERS = frozenset({"tables"})
 
 def measure_statements(tree: Tree) -> list[Measure]:
     """Compute the rows about the SQL of the product."""
-    literals = [place for source in tree.product for place in _find_status_literals(source)]
+    literals = [place for source in tree.product_sources for place in _find_status_literals(source)]
     return [
         _count_matches(tree, "create_statements", "ways to create: SQL statements that insert into responses", _CREATE),
-        _count_matches(tree, "claim_statements", "ways to claim: SQL statements that raise the attempt", _CLAIM),
+        _count_matches(tree, "claim_statements", "ways to claim: SQL statements that increment the attempt", _CLAIM),
         _count_matches(tree, "end_statements", "ways to end: SQL statements that set finished_at", _END),
         count_places("status_literals", "literal statuses in SQL, except in table definitions", 0, literals),
     ]
@@ -33,11 +33,11 @@ def measure_statements(tree: Tree) -> list[Measure]:
 def _count_matches(tree: Tree, key: str, title: str, pattern: re.Pattern[str]) -> Measure:
     places = tuple(
         Place(source.path, line, " ".join(match[0].split())[:60])
-        for source in tree.product
+        for source in tree.product_sources
         for line, text in find_strings(source)
         for match in pattern.finditer(text)
     )
-    # Without a match the value is None: the pattern no longer fits the code.
+    # Without a match the value is None, because the pattern no longer fits the code.
     return Measure(key, title, len(places) or None, 1, places)
 
 

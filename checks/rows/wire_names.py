@@ -1,6 +1,6 @@
-"""Names of the Responses API. The rows use them to find code that describes the API."""
+"""Names of the Responses API, by which rows find code that describes the API."""
 
-# Source: the keys of `ResponseResource` in Open Responses, and also `prompt_cache_retention` and `user`.
+# Source: the keys of `ResponseResource` in Open Responses. `prompt_cache_retention` and `user` are added.
 RESPONSE_FIELDS = frozenset(
     {
         "background",

@@ -1,4 +1,4 @@
-"""Git repositories for tests, created with the git command."""
+"""Creates git repositories for tests, with the git command."""
 
 import subprocess
 from pathlib import Path
@@ -38,6 +38,7 @@ class Clone(Repository):
             (self.root / path).write_text(text)
 
     def set_base(self, commit: str) -> None:
+        """Write the ID of the base commit to `.ci/commit-base`; do not commit the file."""
         self.write_files({BASE_FILE: f"{commit}\n"})
 
     def commit(self, message: str, files: dict[str, str]) -> str:
@@ -55,5 +56,5 @@ class Clone(Repository):
 
 
 def python_lines(count: int) -> str:
-    """The text of a Python file with `count` lines."""
+    """Return the text of a Python file with `count` lines."""
     return "".join(f"x{n} = {n}\n" for n in range(count))

@@ -1,4 +1,4 @@
-"""The check of commit messages, on real repositories."""
+"""The check of commit messages, on repositories that the tests create."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def run_check(clone: Clone) -> subprocess.CompletedProcess[str]:
 
 def test_commits_that_follow_the_rules_pass(clone: Clone) -> None:
     clone.commit("x" * 72, {"a.py": python_lines(20)})
-    clone.commit("Add a module\n\nIt replaces the other one.", {"b.py": python_lines(100)})
+    clone.commit("Add a module\n\nThe old module was too slow.", {"b.py": python_lines(100)})
 
     assert check_commits(clone) == []
     assert run_check(clone).returncode == 0
@@ -122,7 +122,7 @@ def test_the_error_for_a_missing_base_commit_contains_its_id(clone: Clone) -> No
     result = run_check(clone)
 
     assert result.returncode == 1
-    assert f"{BASE_FILE} names commit {'1' * 40}. It is missing from this clone" in result.stderr
+    assert f"{BASE_FILE} names commit {'1' * 40}. This commit is missing from this clone" in result.stderr
     assert "Traceback" not in result.stderr
 
 

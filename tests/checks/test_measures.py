@@ -1,4 +1,4 @@
-"""The limits of the measures: comparison, lowering, and the command, on real repositories."""
+"""The command `checks.measures` and the limits of the measures, on repositories that the tests create."""
 
 import subprocess
 import sys
@@ -35,7 +35,7 @@ WORSE_FILES = {"core/more.py": "RETRY = \"insert into responses values ('queued'
 @pytest.fixture
 def clone(tmp_path: Path) -> Clone:
     clone = Clone.create(tmp_path / "clone", SOURCES)
-    limits.write_limits(clone, limits.limits_from_values(measure_work_tree(clone)))
+    limits.write_limits(clone, limits.build_limits(measure_work_tree(clone)))
     clone.set_base(clone.commit("Add limits", {}))
     return clone
 
@@ -99,7 +99,7 @@ def test_the_check_fails_if_a_limit_is_higher_than_at_the_base_commit(clone: Clo
 
 def test_limits_may_be_added_if_the_base_commit_has_none(clone: Clone) -> None:
     clone.write_files(WORSE_FILES)
-    limits.write_limits(clone, limits.limits_from_values(measure_work_tree(clone)))
+    limits.write_limits(clone, limits.build_limits(measure_work_tree(clone)))
     assert len(find_violations(clone)) > 1
 
     clone.set_base(clone.run_git("rev-list", "--max-parents=0", "HEAD").strip())
@@ -160,10 +160,11 @@ def test_the_table_shows_the_base_commit_and_the_work_tree(clone: Clone) -> None
 
     result = run_measures(clone, "--base", "HEAD~1")
 
-    cells = {key: line.split()[-4:] for line in result.stdout.splitlines() for key in line.split() if "_" in key}
-    assert cells["create_statements"] == ["1", "1", "2", "1"]
-    assert cells["long_subjects"] == ["-", "-", "33", "0"]
-    assert cells["empty_bodies"] == ["-", "-", "67", "100"]
+    # The last columns: key, goal, limit, value of the work tree, value of the base commit.
+    cells = [line.split()[-5:] for line in result.stdout.splitlines()]
+    assert ["create_statements", "1", "1", "2", "1"] in cells
+    assert ["long_subjects", "-", "-", "33", "0"] in cells
+    assert ["empty_bodies", "-", "-", "67", "100"] in cells
 
 
 def test_a_missing_commit_is_an_error(clone: Clone) -> None:
@@ -171,11 +172,13 @@ def test_a_missing_commit_is_an_error(clone: Clone) -> None:
         measure_commit(clone, "1" * 40)
 
 
-def test_new_places_are_listed_first_and_then_the_worst() -> None:
+def test_new_places_are_listed_before_the_worst_places() -> None:
     base_places = (Place("3.py", 1, "long", 3), *(Place(f"{n}.py", 1, "long", n) for n in range(4, 14)))
     places = (*base_places, Place("3.py", 7, "long", 2), Place("1.py", 1, "long", 1))
 
-    message = limits.describe_exceeded(Measure("a", "A", 13, 0, places), 1, [Measure("a", "A", 11, 0, base_places)])
+    message = limits.describe_exceeded_limit(
+        Measure("a", "A", 13, 0, places), 1, [Measure("a", "A", 11, 0, base_places)]
+    )
 
     lines = [line.split(": ")[0].strip() for line in message.splitlines()[1:]]
     assert lines[:5] == ["3.py:1", "3.py:7", "1.py:1", "13.py:1", "12.py:1"]

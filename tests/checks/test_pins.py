@@ -9,21 +9,23 @@ from checks import pins
 from checks.pins import Target
 
 LINUX = Target(14, "Linux", "x86_64")
-SHA = "a" * 64
+PINNED_HASH = "a" * 64
 
 
-def find_faults(wheel: str, *, target: Target = LINUX, sha: str = SHA, marker: str = "") -> list[str]:
-    """The faults of one package for which the index has one wheel and an sdist."""
+def find_faults(wheel: str, *, target: Target = LINUX, sha256: str = PINNED_HASH, marker: str = "") -> list[str]:
+    """Return the faults of a package for which the index has one wheel and an sdist."""
     name, version = wheel.split("-")[:2]
     package = {
         "name": name,
         "version": version,
-        "wheels": [{"name": f"{wheel}.whl", "url": f"https://a.invalid/{wheel}.whl", "hashes": {"sha256": SHA}}],
-        "sdist": {"url": f"https://a.invalid/{name}-{version}.tar.gz", "hashes": {"sha256": SHA}},
+        "wheels": [
+            {"name": f"{wheel}.whl", "url": f"https://a.invalid/{wheel}.whl", "hashes": {"sha256": PINNED_HASH}}
+        ],
+        "sdist": {"url": f"https://a.invalid/{name}-{version}.tar.gz", "hashes": {"sha256": PINNED_HASH}},
         **({"marker": marker} if marker else {}),
     }
     pylock = Pylock.from_dict({"lock-version": "1.0", "created-by": "tests", "packages": [package]})
-    return list(pins.find_faults(pylock, {sha}, target))
+    return list(pins.find_faults(pylock, {sha256}, target))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_wheels_for_macos_up_to_version_14_are_accepted() -> None:
 
 
 def test_a_wheel_without_a_pinned_hash_is_a_fault() -> None:
-    assert find_faults("a-1-py3-none-any", sha="b" * 64) != []
+    assert find_faults("a-1-py3-none-any", sha256="b" * 64) != []
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,7 @@ def test_an_upper_bound_that_excludes_the_target_is_a_fault(tmp_path: Path, monk
     monkeypatch.syspath_prepend(tmp_path)
 
     assert find_faults("bounded-1-py3-none-any", target=Target(13, "Linux", "x86_64")) == []
-    assert find_faults("bounded-2-py3-none-any") == []  # the installed copy has another version
+    assert find_faults("bounded-2-py3-none-any") == []  # version 1 is installed
     assert find_faults("bounded-1-py3-none-any") == [
         "bounded 1 requires Python <3.14,>=3.8 and cannot be used with Python 3.14 on Linux x86_64."
     ]

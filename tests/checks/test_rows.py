@@ -1,4 +1,4 @@
-"""The rows of the table of measures, each on a small tree that contains what the row counts."""
+"""The rows of the table of measures, on small source trees."""
 
 from pathlib import Path
 from typing import get_args
@@ -76,18 +76,18 @@ def measure_files(root: Path, files: dict[str, str]) -> dict[str, Measure]:
     return {measure.key: measure for measure in measure_tree(read_folder(root))}
 
 
-def values(measures: dict[str, Measure], *keys: str) -> list[int | None]:
+def read_values(measures: dict[str, Measure], *keys: str) -> list[int | None]:
     return [measures[key].value for key in keys]
 
 
-def places(measures: dict[str, Measure], key: str) -> list[str]:
+def read_places(measures: dict[str, Measure], key: str) -> list[str]:
     return [f"{place.path}:{place.line}" for place in measures[key].places]
 
 
 def test_layers_and_ignored_imports_come_from_pyproject(tmp_path: Path) -> None:
     measures = measure_files(tmp_path, {})
 
-    assert values(measures, "core_layers", "core_layer_names", "ignored_imports") == [3, 5, 1]
+    assert read_values(measures, "core_layers", "core_layer_names", "ignored_imports") == [3, 5, 1]
 
 
 def test_only_modules_in_an_import_cycle_are_counted(tmp_path: Path) -> None:
@@ -107,7 +107,12 @@ def test_crowded_folders_and_their_excess_modules_are_counted(tmp_path: Path) ->
 
     measures = measure_files(tmp_path, files)
 
-    assert values(measures, "folder_modules", "test_folder_modules", "crowded_folders", "crowding") == [16, 17, 2, 5]
+    assert read_values(measures, "folder_modules", "test_folder_modules", "crowded_folders", "crowding") == [
+        16,
+        17,
+        2,
+        5,
+    ]
 
 
 def test_only_lines_of_product_files_are_measured(tmp_path: Path) -> None:
@@ -115,7 +120,7 @@ def test_only_lines_of_product_files_are_measured(tmp_path: Path) -> None:
 
     measures = measure_files(tmp_path, files)
 
-    assert values(measures, "file_lines_median", "file_lines_p90", "file_lines_max") == [30, 40, 40]
+    assert read_values(measures, "file_lines_median", "file_lines_p90", "file_lines_max") == [30, 40, 40]
 
 
 def test_long_functions_are_counted_and_located(tmp_path: Path) -> None:
@@ -123,15 +128,15 @@ def test_long_functions_are_counted_and_located(tmp_path: Path) -> None:
 
     measures = measure_files(tmp_path, {"core/a.py": f"def short():\n    return 1\n\n\ndef long():\n{body}"})
 
-    assert values(measures, "function_lines_median", "function_lines_max", "long_functions") == [41, 41, 1]
-    assert places(measures, "long_functions") == ["core/a.py:5"]
+    assert read_values(measures, "function_lines_median", "function_lines_max", "long_functions") == [41, 41, 1]
+    assert read_places(measures, "long_functions") == ["core/a.py:5"]
 
 
 def test_bodies_of_routes_are_measured_without_docstrings(tmp_path: Path) -> None:
     measures = measure_files(tmp_path, {"app/a.py": ROUTES})
 
-    assert values(measures, "route_lines", "long_routes") == [7, 1]
-    assert places(measures, "long_routes") == ["app/a.py:9"]
+    assert read_values(measures, "route_lines", "long_routes") == [7, 1]
+    assert read_places(measures, "long_routes") == ["app/a.py:9"]
 
 
 def test_bodies_of_endpoints_are_measured_by_their_signature(tmp_path: Path) -> None:
@@ -142,25 +147,25 @@ def test_bodies_of_endpoints_are_measured_by_their_signature(tmp_path: Path) -> 
 
     measures = measure_files(tmp_path, {"app/a.py": endpoint + other_functions})
 
-    assert values(measures, "route_lines", "long_routes") == [2, 0]
+    assert read_values(measures, "route_lines", "long_routes") == [2, 0]
 
 
 def test_any_and_missing_annotations_are_counted(tmp_path: Path) -> None:
     measures = measure_files(tmp_path, {"core/a.py": TYPES})
 
-    assert values(measures, "any_types", "any_dicts", "unannotated_functions") == [3, 1, 2]
-    assert places(measures, "unannotated_functions") == ["core/a.py:10", "core/a.py:11"]
+    assert read_values(measures, "any_types", "any_dicts", "unannotated_functions") == [3, 1, 2]
+    assert read_places(measures, "unannotated_functions") == ["core/a.py:10", "core/a.py:11"]
 
 
 def test_statements_that_create_claim_and_end_are_counted(tmp_path: Path) -> None:
     measures = measure_files(tmp_path, {"core/a.py": SQL, "core/tables/b.py": "CHECK = \"status = 'queued'\""})
 
-    assert values(measures, "create_statements", "claim_statements", "end_statements") == [2, 1, 1]
-    assert places(measures, "status_literals") == ["core/a.py:3", "core/a.py:4", "core/a.py:4", "core/a.py:6"]
+    assert read_values(measures, "create_statements", "claim_statements", "end_statements") == [2, 1, 1]
+    assert read_places(measures, "status_literals") == ["core/a.py:3", "core/a.py:4", "core/a.py:4", "core/a.py:6"]
 
 
 def test_a_measure_without_places_has_no_value(tmp_path: Path) -> None:
-    assert values(measure_files(tmp_path, {}), "create_statements", "redis_clients", "route_lines") == [
+    assert read_values(measure_files(tmp_path, {}), "create_statements", "redis_clients", "route_lines") == [
         None,
         None,
         None,
@@ -172,13 +177,13 @@ def test_modules_with_all_field_names_of_the_response_object_are_counted(tmp_pat
 
     measures = measure_files(tmp_path, {"core/a.py": f'X = "{text}"', "tests/b.py": f"# {text}", "core/c.py": "id = 1"})
 
-    assert places(measures, "response_object_modules") == ["core/a.py:1", "tests/b.py:1"]
+    assert read_places(measures, "response_object_modules") == ["core/a.py:1", "tests/b.py:1"]
 
 
 def test_error_codes_outside_their_module_and_redis_clients_are_counted(tmp_path: Path) -> None:
     measures = measure_files(tmp_path, {"core/a.py": CLIENTS, "core/wire/codes.py": 'A = "server_error"'})
 
-    assert values(measures, "redis_clients", "error_code_literals") == [1, 1]
+    assert read_values(measures, "redis_clients", "error_code_literals") == [1, 1]
 
 
 def test_the_wire_names_are_equal_to_the_names_of_the_api() -> None:
@@ -193,9 +198,9 @@ def test_names_that_are_used_more_than_once_are_counted(tmp_path: Path) -> None:
         tmp_path, {"core/same.py": text, "app/same.py": text.replace("B", "C"), "app/other.py": ""}
     )
 
-    assert values(measures, "one_word_functions", "function_namesakes") == [50, 2]
-    assert values(measures, "repeated_classes", "repeated_files") == [1, 1]
-    assert places(measures, "repeated_classes") == ["app/same.py:1", "core/same.py:1"]
+    assert read_values(measures, "one_word_functions", "function_namesakes") == [50, 2]
+    assert read_values(measures, "repeated_classes", "repeated_files") == [1, 1]
+    assert read_places(measures, "repeated_classes") == ["app/same.py:1", "core/same.py:1"]
 
 
 def test_definitions_with_retired_words_are_counted_once_per_file(tmp_path: Path) -> None:
