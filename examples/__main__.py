@@ -1,4 +1,4 @@
-"""Runs all examples on the stack that is running in this folder, or else on a new stack."""
+"""Runs all examples on the stack that is already running, or on a new stack if none is running."""
 
 import contextlib
 import subprocess
@@ -28,19 +28,17 @@ def list_examples() -> list[Path]:
 
 @contextlib.contextmanager
 def running_stack() -> Iterator[tuple[Settings, list[str]]]:
-    """Yield the settings and the models of the stack that is running in this folder, or else of a new stack.
-
-    A new stack is stopped on exit.
+    """Yield the settings and the models of the running stack, or start a new stack and stop it on exit.
 
     Raises:
         errors.Error: the running stack is not ready, or a new stack could not be started.
     """
     home = Home.at(settings.load().home)
-    with Interrupts() as interrupts, contextlib.ExitStack() as resources:
+    with Interrupts() as interrupts, contextlib.ExitStack() as contexts:
         try:
-            resources.enter_context(lock.lock_folder(home))
+            contexts.enter_context(lock.lock_folder(home))
         except lock.StackAlreadyRunningError as error:
-            print(f"{error} Using it.")
+            print(f"{error} The examples use this stack.")
             stack_settings = settings.load()
             if web.status(web.origin(stack_settings.host, stack_settings.port) + "/readyz") != 200:
                 raise errors.StoreUnavailable("The running stack is not ready yet.") from error
@@ -50,12 +48,13 @@ def running_stack() -> Iterator[tuple[Settings, list[str]]]:
             update={"port": ports.free_port(), "flower_port": ports.free_port()}
         )
         new_stack = stack.running(new_settings, home, workers=1, print_line=print, interrupts=interrupts)
-        running = resources.enter_context(new_stack)
+        running = contexts.enter_context(new_stack)
         yield running.settings, running.models
 
 
 def run_example(example: Path, stack_settings: Settings, model: str) -> bool:
     """Run an example and return whether it passed; print PASS or FAIL, and its output."""
+    module = ".".join(("examples", *example.relative_to(FOLDER).with_suffix("").parts))
     variables = {
         "OPENAI_BASE_URL": web.origin(stack_settings.host, stack_settings.port) + "/v1",
         "OPENAI_API_KEY": stack.api_key(stack_settings),
@@ -63,7 +62,7 @@ def run_example(example: Path, stack_settings: Settings, model: str) -> bool:
     }
     try:
         process = subprocess.run(
-            [sys.executable, "-m", ".".join(("examples", *example.relative_to(FOLDER).with_suffix("").parts))],
+            [sys.executable, "-m", module],
             cwd=FOLDER.parent,
             env=environment.process_variables() | variables,
             stdout=subprocess.PIPE,

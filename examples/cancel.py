@@ -1,4 +1,4 @@
-"""Cancel a response. The cancellation is immediate, final and idempotent."""
+"""Cancel a response; the cancellation is immediate, final and idempotent."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Continue a conversation with `previous_response_id`, also twice from the same response."""
+"""Continue a conversation with `previous_response_id`, and fork it: continue the same response twice."""
 
 from openai.types.responses import Response
 
@@ -16,7 +16,7 @@ def wait_for_end(response: Response) -> Response:
 
 
 def ask_question(question: str, previous_response: Response | None = None) -> Response:
-    """Ask a question with `previous_response` and its ancestors as context. Instructions are not inherited."""
+    """Ask a question with `previous_response` and its ancestors as context; instructions are not inherited."""
     return client.responses.create(
         model=MODEL,
         input=question,

@@ -1,4 +1,4 @@
-"""Connects to the server at OPENAI_BASE_URL, or by default to the stack that `make up` started."""
+"""Creates a client for the server at OPENAI_BASE_URL, or by default for the stack that `make up` started."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ MODEL = os.environ.get("MODEL", "smollm2-135m")
 
 
 def connect() -> OpenAI:
-    """Create the official client for Backburner. For OpenAI's own API, only the base URL and the key differ."""
+    """Create the official client of OpenAI; only the base URL and the key differ from those for OpenAI's own API."""
     return OpenAI(
         base_url=os.environ.get("OPENAI_BASE_URL", "http://127.0.0.1:8080/v1"),
         api_key=os.environ.get("OPENAI_API_KEY") or (HOME / "api_key").read_text().strip(),

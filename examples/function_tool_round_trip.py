@@ -22,12 +22,12 @@ QUESTION = {"role": "user", "content": "What is the weather in Paris?"}
 
 
 def get_weather(city: str) -> str:
-    """Return the weather. The model can call this function, but it runs in this process, never on the server."""
+    """Return the weather. The model only requests the call; the function runs in this process, never on the server."""
     return json.dumps({"city": city, "celsius": 18, "sky": "rain"})
 
 
 def request_call_as_json() -> dict[str, Any]:
-    """Build a call for a model that does not call tools: request the arguments as JSON that matches the same schema."""
+    """Build a call for a model that does not support tools: request the arguments as JSON that matches the schema."""
     response = client.responses.create(
         model=MODEL,
         input=[QUESTION],
@@ -50,11 +50,11 @@ first_response = client.responses.create(
     max_output_tokens=60,
 )
 calls = [item.model_dump(exclude_none=True) for item in first_response.output if item.type == "function_call"]
-print("the model calls tools" if calls else "the model (such as the packaged model) does not call tools: using JSON")
+print("the model calls tools" if calls else "the model, such as the packaged model, calls no tools: using JSON")
 call = calls[0] if calls else request_call_as_json()
 print("call:", call["name"], call["arguments"])
 
-# 2. Run the function. Validate model output before using it.
+# 2. Validate the arguments, because they are model output, and run the function.
 arguments = json.loads(call["arguments"])
 assert call["name"] == TOOL["name"]
 assert arguments["city"] in TOOL["parameters"]["properties"]["city"]["enum"]

@@ -1,4 +1,4 @@
-"""Repeat a request without creating a second response, for example because the answer to the first one was lost."""
+"""Repeat a create request without creating a second response, for example because the first answer was lost."""
 
 import uuid
 from typing import Any

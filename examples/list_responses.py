@@ -1,4 +1,4 @@
-"""List the responses of a project page by page. The official client has no method for this, but can send requests."""
+"""List the responses of a project page by page, with `client.get`, because the official client has no list method."""
 
 import uuid
 from typing import Any

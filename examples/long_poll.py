@@ -6,7 +6,7 @@ client = connect()
 
 response = client.responses.create(model=MODEL, input="Name a color.", background=True, max_output_tokens=40)
 
-# The server answers when the response has ended, or after 20 seconds at the latest; in that case, repeat the poll.
+# The server answers when the response has ended, or after 20 seconds; if it has not ended, repeat the poll.
 poll_count = 0
 while response.status in {"queued", "in_progress"}:
     response = client.responses.retrieve(response.id, extra_headers={"Prefer": "wait=20"})

@@ -1,4 +1,4 @@
-"""Pass a model's own reasoning back in the next turn, without storing anything on the server.
+"""Send the reasoning of a model back with the next question, without storing a response on the server.
 
 The packaged model produces no reasoning. To use a reasoning model in backburner.toml: MODEL=qwen3-32b make examples
 """

@@ -19,7 +19,7 @@ for event in stream:
 stream.close()
 print(f"{text} [... disconnected after event {last_number}]")
 
-# With the ID and the last sequence number, any process can resume the stream at any API server, even an hour later.
+# With the ID and the last sequence number, any process can resume the stream from any API server, even an hour later.
 for event in client.responses.retrieve(response_id, stream=True, starting_after=last_number):
     assert event.sequence_number == last_number + 1
     last_number = event.sequence_number

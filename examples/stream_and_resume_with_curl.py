@@ -12,7 +12,7 @@ URL = str(client.base_url) + "responses"
 
 
 def run_curl(*arguments: str, stop_after: int | None = None) -> list[dict[str, Any]]:
-    """Run curl, at most until `stop_after` events, and return the events.
+    """Run curl, stop it after `stop_after` events if this is not None, and return the events.
 
     The stream consists of `event:` and `data:` lines, and of comments that keep the connection alive.
     """

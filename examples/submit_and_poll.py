@@ -11,7 +11,7 @@ response = client.responses.create(model=MODEL, input="Say hello to the sea.", b
 print(response.id, response.status)
 assert response.status == "queued"
 
-# From now on, any process that has the ID can poll the response. This process could also exit and continue later.
+# From now on, any process that has the ID can poll the response, even after this process has exited.
 while response.status in {"queued", "in_progress"}:
     # The server returns the recommended delay until the next poll.
     poll = client.responses.with_raw_response.retrieve(response.id)

@@ -1,4 +1,4 @@
-"""Send an image to the model, as data or by URL. If the model does not support images, the request is rejected."""
+"""Send an image to the model as a data URL; if the model does not support images, the request is rejected."""
 
 import base64
 import struct
@@ -41,7 +41,7 @@ def ask_about_image(image_url: str) -> None:
     assert response.status in {"completed", "incomplete"}
 
 
-# Invalid images and addresses inside the server's own network are rejected before anything is stored.
+# Invalid images, and URLs in the internal network of the server, are rejected before anything is stored.
 for invalid_url in ("data:image/png;base64,AAAA", "http://127.0.0.1/secret.png"):
     error_code = None
     try:

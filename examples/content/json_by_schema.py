@@ -1,4 +1,4 @@
-"""Get output that matches a JSON Schema. An invalid schema is rejected immediately, with the location of the error."""
+"""Get output that matches a JSON Schema; an invalid schema is rejected, with the location of the error."""
 
 import json
 from typing import Any
@@ -21,12 +21,12 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-def text_format(schema: dict[str, Any]) -> dict[str, Any]:
+def build_text_format(schema: dict[str, Any]) -> dict[str, Any]:
     return {"format": {"type": "json_schema", "name": "weather", "schema": schema, "strict": True}}
 
 
 response = client.responses.create(
-    model=MODEL, input="It rains in Oslo, at 8 degrees.", text=text_format(SCHEMA), max_output_tokens=100
+    model=MODEL, input="It rains in Oslo, at 8 degrees.", text=build_text_format(SCHEMA), max_output_tokens=100
 )
 print(response.status, response.output_text)
 weather = json.loads(response.output_text)
@@ -38,7 +38,7 @@ assert isinstance(weather["umbrella"], bool)
 invalid_schema = SCHEMA | {"properties": {"city": {"$ref": "#/$defs/city"}}}
 rejection = None
 try:
-    client.responses.create(model=MODEL, input="Hi.", text=text_format(invalid_schema), background=True)
+    client.responses.create(model=MODEL, input="Hi.", text=build_text_format(invalid_schema), background=True)
 except BadRequestError as error:
     rejection = error
 print(rejection)

@@ -1,4 +1,4 @@
-"""Ask a question about a PDF file. The server extracts its text, so this works with every model."""
+"""Ask a question about a PDF file; every model can answer it, because the server extracts the text of the file."""
 
 import base64
 
@@ -26,7 +26,7 @@ response = client.responses.create(model=MODEL, input=messages, max_output_token
 print(response.status, response.output_text)
 assert response.status in {"completed", "incomplete"}
 assert response.usage is not None
-assert response.usage.input_tokens > 30, "the text of the file was read"
+assert response.usage.input_tokens > 30, "the text of the file is not part of the input"
 
 # If a file cannot be read, the response fails with an error that contains the name of the file and the reason.
 damaged_file = {"type": "input_file", "filename": "damaged.pdf", "file_data": base64.b64encode(PDF[:120]).decode()}

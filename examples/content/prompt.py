@@ -1,4 +1,4 @@
-"""Store a prompt, use it with variables, and add a version, which does not change existing responses."""
+"""Store a prompt, create responses from it with variables, and add a second version of the prompt."""
 
 from typing import Any
 
@@ -11,7 +11,8 @@ client = connect()
 
 def send_request(method: str, path: str, body: object = None) -> dict[str, Any]:
     """Send a request to `/v1/prompts`, a Backburner extension for which the official client has no methods."""
-    return getattr(client, method)(f"/prompts{path}", cast_to=dict[str, Any], **({"body": body} if body else {}))
+    options = {} if body is None else {"body": body}
+    return getattr(client, method)(f"/prompts{path}", cast_to=dict[str, Any], **options)
 
 
 def create_and_wait(**prompt_fields: Any) -> Response:
