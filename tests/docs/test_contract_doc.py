@@ -1,4 +1,4 @@
-"""The page docs/contract.md is up to date and complete, and the tests that it names exist."""
+"""The page docs/contract.md is up to date and complete, and the tests that the page names exist."""
 
 import ast
 import re
@@ -24,15 +24,15 @@ def test_the_contract_page_is_up_to_date() -> None:
     assert page.PAGE.read_text() == page.page(), "run `python -m tests.contract.page`"
 
 
-def test_every_test_on_the_contract_page_exists_once() -> None:
-    defined = [
+def test_every_test_on_the_contract_page_exists_exactly_once() -> None:
+    defined_names = [
         node.name
         for path in TESTS.rglob("test_*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
 
-    assert [name for name in sorted(page.proof_names()) if defined.count(name) != 1] == []
+    assert [name for name in sorted(page.proof_names()) if defined_names.count(name) != 1] == []
 
 
 @pytest.mark.parametrize("name", REFERENCE_PARAMETERS.split())
@@ -54,5 +54,6 @@ def test_the_tables_contain_every_literal_of_the_schemas() -> None:
     annotations = {"include": Include, "service_tier": CreateResponse.model_fields["service_tier"].annotation}
 
     for name, annotation in annotations.items():
+        # An optional parameter is a union whose first type with arguments is the literal.
         literal = next((part for part in get_args(annotation) if get_args(part)), annotation)
         assert [value for value in get_args(literal) if f"`{value}`" not in accepted_values[name]] == []

@@ -1,4 +1,4 @@
-"""The documentation agrees with the code: names, defaults, tables, examples and SQL statements are correct."""
+"""The documentation agrees with the code: names, defaults, tables, examples and SQL statements."""
 
 import re
 from pathlib import Path
@@ -22,6 +22,7 @@ DEPLOYMENT_FILES = [ROOT / "compose.yaml", ROOT / "Dockerfile", ROOT / "backburn
 SOURCES = [path for name in ("app", "cli", "core", "worker", "local") for path in (ROOT / name).rglob("*.py")]
 # Environment variables with our prefix that are not settings.
 OTHER_VARIABLES: frozenset[str] = frozenset()
+DEFAULT_MAX_LINES = 150
 MAX_LINES = {"README.md": 150, "CONTRIBUTING.md": 120, "0001-the-row-is-the-truth.md": 60}
 
 
@@ -29,40 +30,40 @@ def relative_path(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def code_blocks(path: Path, language: str) -> list[str]:
-    """The code blocks of a page in one language."""
+def read_code_blocks(path: Path, language: str) -> list[str]:
+    """Return the code blocks of a page in one language."""
     return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), flags=re.MULTILINE | re.DOTALL)
 
 
-def inline_code(path: Path) -> list[str]:
-    """The inline code of a page, in text and tables."""
+def find_page_code(path: Path) -> list[str]:
+    """Return the inline code of a page, in text and tables."""
     prose = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
-    return re.findall(r"`([^`]+)`", prose)
+    return find_inline_code(prose)
 
 
-def commands(path: Path) -> list[str]:
-    """The lines of shell blocks, without comments, and the inline code of a page."""
-    return [
-        re.sub(r"(^|\s)#.*", "", line) for block in code_blocks(path, "sh") for line in block.splitlines()
-    ] + inline_code(path)
+def find_commands(path: Path) -> list[str]:
+    """Return the lines of shell blocks, without comments, and the inline code of a page."""
+    shell_lines = [line for block in read_code_blocks(path, "sh") for line in block.splitlines()]
+    return [re.sub(r"(^|\s)#.*", "", line) for line in shell_lines] + find_page_code(path)
 
 
-def table(path: Path, first_header: str) -> list[list[str]]:
-    """The cells, row by row, of the table with this header in its first column."""
+def read_table(path: Path, first_header: str) -> list[list[str]]:
+    """Return the rows of cells of the table with this header in its first column."""
     rows = re.search(rf"^\| {re.escape(first_header)} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", path.read_text(), re.MULTILINE)
     assert rows is not None
     return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows[1].splitlines()]
 
 
-def code_in(text: str) -> list[str]:
-    """The inline code of a table cell or another text."""
+def find_inline_code(text: str) -> list[str]:
+    """Return the inline code of a text."""
     return re.findall(r"`([^`]+)`", text)
 
 
 def test_the_lifecycle_page_contains_the_status_changes_of_the_code() -> None:
-    moves = {code_in(row[0])[0]: set(code_in(row[1])) for row in table(ROOT / "docs/lifecycle.md", "status")}
+    rows = read_table(ROOT / "docs/lifecycle.md", "status")
+    documented_moves = {status_cell.strip("`"): set(find_inline_code(targets)) for status_cell, targets in rows}
 
-    assert moves == {source: set(targets) for source, targets in status.MOVES.items()}
+    assert documented_moves == {source: set(targets) for source, targets in status.MOVES.items()}
 
 
 @pytest.mark.parametrize("path", PAGES + DEPLOYMENT_FILES, ids=relative_path)
@@ -77,29 +78,29 @@ def test_the_readme_states_the_defaults_of_the_code() -> None:
         default = Settings.model_fields[field].default
         return "none" if default is None else f"`{default}`"
 
-    rows = [(code_in(row[0])[0], row[1]) for row in table(ROOT / "README.md", "name")]
-
-    assert rows == [(variable, documented_default(variable.removeprefix(PREFIX).lower())) for variable, _ in rows]
+    for name_cell, default_cell, _ in read_table(ROOT / "README.md", "name"):
+        (variable,) = find_inline_code(name_cell)
+        assert default_cell == documented_default(variable.removeprefix(PREFIX).lower()), variable
 
 
 def test_the_readme_names_every_unsupported_parameter() -> None:
     text = (ROOT / "README.md").read_text()
     unsupported = text.partition("Refused with 400")[2].partition("Images")[0].partition(":")[2]
 
-    assert code_in(unsupported) == sorted(UNSUPPORTED_PARAMETERS)
+    assert find_inline_code(unsupported) == sorted(UNSUPPORTED_PARAMETERS)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=relative_path)
 def test_every_documented_make_target_exists(path: Path) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    target_lists = [match for line in commands(path) for match in re.findall(r"\bmake((?: [a-z]+)+)", line)]
+    target_lists = [match for line in find_commands(path) for match in re.findall(r"\bmake((?: [a-z]+)+)", line)]
 
     assert {target for match in target_lists for target in match.split()} - targets == set()
 
 
 @pytest.mark.parametrize("path", PAGES + DEPLOYMENT_FILES, ids=relative_path)
 def test_every_documented_command_exists(path: Path) -> None:
-    lines = commands(path) if path.suffix == ".md" else path.read_text().splitlines()
+    lines = find_commands(path) if path.suffix == ".md" else path.read_text().splitlines()
     for line in lines:
         for arguments in re.findall(r"\bbackburner((?: [a-z]+)+)", line):
             command: click.Command | None = main
@@ -113,7 +114,7 @@ def test_every_documented_command_exists(path: Path) -> None:
 def test_every_documented_file_exists(path: Path) -> None:
     links = [path.parent / link for link in re.findall(r"\]\(([^):#]+)\)", path.read_text())]
     path_pattern = r"(?:app|core|worker|local|migrations|checks|tests|docs|requirements)/[\w./-]*"
-    paths = [ROOT / span for span in inline_code(path) if re.fullmatch(path_pattern, span)]
+    paths = [ROOT / span for span in find_page_code(path) if re.fullmatch(path_pattern, span)]
 
     assert [target for target in links + paths if not target.exists()] == []
 
@@ -126,7 +127,7 @@ def test_the_example_configuration_loads_and_states_the_defaults_of_the_code() -
 
 
 def test_the_configuration_in_the_readme_loads(tmp_path: Path) -> None:
-    (block,) = code_blocks(ROOT / "README.md", "toml")
+    (block,) = read_code_blocks(ROOT / "README.md", "toml")
     path = tmp_path / "backburner.toml"
     path.write_text(block)
 
@@ -134,7 +135,7 @@ def test_the_configuration_in_the_readme_loads(tmp_path: Path) -> None:
 
 
 def test_the_python_in_the_readme_compiles() -> None:
-    (block,) = code_blocks(ROOT / "README.md", "python")
+    (block,) = read_code_blocks(ROOT / "README.md", "python")
 
     compile(block, "README.md", "exec")
 
@@ -150,7 +151,9 @@ def test_compose_kills_a_worker_only_after_its_drain_time() -> None:
 
 def test_the_code_writes_every_documented_log_message() -> None:
     source = "".join(path.read_text() for path in SOURCES)
-    messages = [message for row in table(ROOT / "docs/operations.md", "`msg`") for message in code_in(row[0])]
+    messages = [
+        message for row in read_table(ROOT / "docs/operations.md", "`msg`") for message in find_inline_code(row[0])
+    ]
 
     assert messages
     assert [message for message in messages if f'"{message}"' not in source] == []
@@ -158,7 +161,7 @@ def test_the_code_writes_every_documented_log_message() -> None:
 
 def test_every_sql_statement_on_the_operations_page_runs(database_url: str) -> None:
     statements = [
-        part for block in code_blocks(ROOT / "docs/operations.md", "sql") for part in block.split(";\n") if part
+        part for block in read_code_blocks(ROOT / "docs/operations.md", "sql") for part in block.split(";\n") if part
     ]
 
     assert statements
@@ -168,5 +171,5 @@ def test_every_sql_statement_on_the_operations_page_runs(database_url: str) -> N
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if path.name != "CHANGELOG.md"], ids=relative_path)
-def test_pages_are_short(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= MAX_LINES.get(path.name, 150)
+def test_no_page_exceeds_its_maximum_length(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= MAX_LINES.get(path.name, DEFAULT_MAX_LINES)

@@ -1,4 +1,4 @@
-"""Every guarantee on the page docs/guarantees.md names a test, and the named tests exist."""
+"""The page docs/guarantees.md names a test for every guarantee, and the named tests exist."""
 
 import ast
 import re
