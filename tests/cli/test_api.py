@@ -1,4 +1,4 @@
-"""`backburner api` refuses to share its address with another program."""
+"""`backburner api` exits with an error if another program listens on its address."""
 
 import socket
 import subprocess
@@ -14,13 +14,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("is_shared", [False, True], ids=["another program", "an API that shares its address"])
-def test_an_api_on_an_address_in_use_exits_with_one_line(core: object, settings: Settings, is_shared: bool) -> None:
+def test_an_api_on_an_address_in_use_exits_with_an_error_of_one_line(
+    core: object, settings: Settings, is_shared: bool
+) -> None:
     with socket.socket() as listener:
         if is_shared:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        port = listener.getsockname()[1]
+        _, port = listener.getsockname()
         assert settings.database_url is not None
         assert settings.redis_url is not None
         variables = {

@@ -1,4 +1,4 @@
-"""`backburner` reports unusable input in one line, before it connects to any server."""
+"""`backburner` rejects unusable files and arguments before it connects to a server."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Operators' commands for responses: show all attempts, list, cancel and requeue."""
+"""Operators' commands for responses: show, list, cancel and requeue."""
 
 import base64
 import json
@@ -16,6 +16,11 @@ from core.tenants.keys import Caller
 from tests.harness.engine import COMPLETED, claim, create_caller, opening_batch, register_worker, sql, submit
 
 INPUT = [{"role": "user", "content": "What is it?"}]
+
+
+def read_document(core: Core, project_caller: Caller, response_id: str) -> dict:
+    """Return the response object that a poll returns."""
+    return json.loads(core.responses.get(project_caller, response_id)[0])
 
 
 def create_failed_response(core: Core, project_caller: Caller, **fields: object) -> str:
@@ -51,14 +56,11 @@ def test_requeue_creates_a_response_with_the_same_request_and_a_link_to_the_old_
     old_id = create_failed_response(
         core, project_caller, input=INPUT, instructions="Be short.", metadata={"a": "b"}, service_tier="flex"
     )
-    original_document = core.responses.get(project_caller, old_id)
+    old_document = read_document(core, project_caller, old_id)
 
     new_id = core.operations.requeue(old_id)
 
-    old_document, new_document = (
-        json.loads(original_document[0]),
-        json.loads(core.responses.get(project_caller, new_id)[0]),
-    )
+    new_document = read_document(core, project_caller, new_id)
     changed_keys = {"id", "status", "error", "output", "created_at"}
     assert {key: value for key, value in new_document.items() if key not in changed_keys} == {
         key: value for key, value in old_document.items() if key not in changed_keys
@@ -69,21 +71,19 @@ def test_requeue_creates_a_response_with_the_same_request_and_a_link_to_the_old_
         None,
         [],
     )
-    assert core.responses.get(project_caller, old_id) == original_document
+    assert read_document(core, project_caller, old_id) == old_document
     attempt = claim(core, new_id)
     assert attempt.request.instructions == "Be short."
-    assert (
-        attempt.context
-        == json.loads(sql(settings, "select request from responses where id = %s", old_id)[0][0])["context"]
-    )
-    core.attempts.end(attempt, COMPLETED, opening_batch(attempt, "Whole"))
-    assert json.loads(core.responses.get(project_caller, new_id)[0])["status"] == "completed"
+    ((old_request,),) = sql(settings, "select request from responses where id = %s", old_id)
+    assert attempt.context == json.loads(old_request)["context"]
+    core.attempts.end(attempt, COMPLETED, opening_batch(attempt, "All of it"))
+    assert read_document(core, project_caller, new_id)["status"] == "completed"
 
     assert core.operations.show(new_id)[0].requeued_from == old_id
     assert core.operations.show(old_id)[0].requeued_as == [new_id]
 
 
-def test_a_requeued_response_has_a_complete_log_and_can_be_continued(core: Core, settings: Settings) -> None:
+def test_a_requeued_response_has_a_complete_log_and_its_own_items(core: Core, settings: Settings) -> None:
     register_worker(core)
     project_caller = create_caller(core)
     parent_id = create_failed_response(core, project_caller, input=INPUT)
@@ -92,7 +92,7 @@ def test_a_requeued_response_has_a_complete_log_and_can_be_continued(core: Core,
 
     new_id = core.operations.requeue(child_id)
     attempt = claim(core, new_id)
-    core.attempts.end(attempt, COMPLETED, opening_batch(attempt, "Whole"))
+    core.attempts.end(attempt, COMPLETED, opening_batch(attempt, "All of it"))
 
     events = [
         json.loads(line)
@@ -103,14 +103,13 @@ def test_a_requeued_response_has_a_complete_log_and_can_be_continued(core: Core,
     ]
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     assert [event["type"] for event in events[:3]] == ["response.created", "response.queued", "response.in_progress"]
-    assert events[-1]["response"] == json.loads(core.responses.get(project_caller, new_id)[0])
-    items = json.loads(
-        core.responses.input_items(project_caller, new_id, limit=10, descending=False, after=None).data[0]
-    )
-    assert items["content"][0]["text"] == "What is it?"
-    own_item_id = json.loads(
-        core.responses.input_items(project_caller, new_id, limit=10, descending=True, after=None).data[0]
-    )["id"]
+    assert events[-1]["response"] == read_document(core, project_caller, new_id)
+    items = [
+        json.loads(data)
+        for data in core.responses.input_items(project_caller, new_id, limit=10, descending=False, after=None).data
+    ]
+    assert items[0]["content"][0]["text"] == "What is it?"
+    own_item_id = items[-1]["id"]
     core.responses.delete(project_caller, child_id)
     assert submit(
         core, project_caller, input=[{"type": "item_reference", "id": own_item_id}], previous_response_id=None
@@ -140,7 +139,7 @@ def test_a_foreground_response_is_requeued_in_the_background(core: Core, setting
 
     new_id = core.operations.requeue(old_id)
 
-    assert json.loads(core.responses.get(project_caller, new_id)[0])["background"] is True
+    assert read_document(core, project_caller, new_id)["background"] is True
     assert sql(settings, "select background, followed_until from responses where id = %s", new_id) == [(True, None)]
     assert claim(core, new_id).request.background
 
@@ -256,14 +255,14 @@ def test_control_characters_of_a_model_server_are_escaped_in_the_output(core: Co
     register_worker(core)
     attempt = claim(core, submit(core, create_caller(core)))
     core.attempts.end(
-        attempt, failed_outcome("server_error", "It said: \x1b[2J\nfake  \x9bline."), opening_batch(attempt, "Half")
+        attempt, failed_outcome("server_error", "Failed: \x1b[2J\nfake  \x9bline."), opening_batch(attempt, "Half")
     )
 
     (line,) = run_command("responses", "list").stdout.splitlines()
     output = run_command("responses", "show", attempt.response_id).stdout
 
     for text in (line, output):
-        assert "It said: \\x1b[2J\\nfake  \\x9bline." in text
+        assert "Failed: \\x1b[2J\\nfake  \\x9bline." in text
 
 
 def test_the_cancel_command_also_cancels_foreground_responses(core: Core, run_command) -> None:
@@ -277,4 +276,4 @@ def test_the_cancel_command_also_cancels_foreground_responses(core: Core, run_co
     )
     assert "had already ended" in run_command("responses", "cancel", running_attempt.response_id).stdout
     assert run_command("responses", "cancel", "resp_nobody").exit_code == 1
-    assert json.loads(core.responses.get(project_caller, running_attempt.response_id)[0])["status"] == "cancelled"
+    assert read_document(core, project_caller, running_attempt.response_id)["status"] == "cancelled"

@@ -1,4 +1,4 @@
-"""`backburner top`, as a table and as JSON, and the report of `backburner doctor` about unserved lanes."""
+"""The output of `backburner top` as a table and as JSON, and the reports about lanes without a worker."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ def run_top(env: dict[str, str], *options: str) -> Result:
 
 @pytest.fixture
 def workload(core: Core, settings: Settings) -> None:
-    """Waiting, dispatched and running responses of two projects."""
+    """Create waiting, dispatched and running responses of two projects."""
     register_worker(core, slots=3)
     first_project, second_project = create_caller(core, "first"), create_caller(core, "second")
     running_id = submit(core, first_project)

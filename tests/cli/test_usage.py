@@ -54,7 +54,7 @@ def test_usage_is_printed_as_csv_and_as_json(run_usage) -> None:
     assert len(row["day"]) == len("2026-01-01")
 
 
-def test_days_without_usage_are_empty_in_every_format(run_usage) -> None:
+def test_a_period_without_usage_has_no_rows_in_any_format(run_usage) -> None:
     assert run_usage("--until", "2020-01-01").output == "No usage.\n"
     assert run_usage("--until", "2020-01-01", "--format", "csv").output == ""
     assert json.loads(run_usage("--until", "2020-01-01", "--format", "json").output) == []
