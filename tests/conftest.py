@@ -52,7 +52,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Run the longest tests first in parallel runs."""
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: scheduling.rank(item.nodeid))
+        items.sort(key=lambda item: scheduling.find_rank(item.nodeid))
 
 
 @pytest.fixture(scope="session")

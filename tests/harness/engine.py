@@ -1,4 +1,4 @@
-"""Functions for tests that call the engine in their own process."""
+"""Functions for tests that call the use cases of `core` in their own process."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +20,7 @@ from core.wire.status import Status
 
 
 def create_caller(core: Core, project: str = "default") -> Caller:
-    """Create an API key of a project, and the project if it does not exist; return the key's identity."""
+    """Create an API key, and its project if that does not exist; return the caller that the key identifies."""
     return core.keys.caller(core.keys.create(project=project))
 
 
@@ -74,20 +74,20 @@ def claim(core: Core, response_id: str, worker_id: str = "w1") -> Attempt:
 
 
 def batch(attempt: Attempt, events: Iterable[dict], first_seq: int | None = None) -> Batch:
-    """A batch of these events, numbered from `first_seq`; by default, from the attempt's next sequence number."""
+    """Return a batch of these events, numbered from `first_seq`, or from the attempt's next sequence number if None."""
     start_seq = attempt.next_seq if first_seq is None else first_seq
     lines = tuple(jsonio.dumps(event) for event in transcript.number(events, start_seq))
     return Batch(attempt.response_id, attempt.number, start_seq, lines)
 
 
 def opening_batch(attempt: Attempt, text: str = "Hello") -> Batch:
-    """The first events of a run, up to an unfinished message with this text."""
+    """Return the first events of a run, up to an unfinished message with this text."""
     running_document = response.running_document(jsonio.loads(attempt.document), [])
     return batch(attempt, [transcript.lifecycle(running_document), *message_events("msg_1", 0, [text])])
 
 
 def message_events(item_id: str, output_index: int, deltas: Iterable[str]) -> list[dict]:
-    """The events of an unfinished message with one text part."""
+    """Return the events of an unfinished message with one text part."""
     path = PartPath(item_id, output_index, "output_text", 0)
     return [
         item_events.open_item(item_events.empty_item("message", item_id), output_index),
@@ -117,18 +117,17 @@ def run_concurrently(*calls) -> list:
         return call()
 
     with ThreadPoolExecutor(len(calls)) as threads:
-        return [future.result() for future in [threads.submit(run, call) for call in calls]]
+        futures = [threads.submit(run, call) for call in calls]
+        return [future.result() for future in futures]
 
 
 def dispatched_ids(settings: Settings) -> list[str]:
-    """The IDs of the responses that are dispatched but not claimed yet."""
-    return [
-        row[0]
-        for row in sql(settings, "select id from responses where dispatched_at is not null and status = 'queued'")
-    ]
+    """Return the IDs of the responses that are dispatched but not claimed yet."""
+    rows = sql(settings, "select id from responses where dispatched_at is not null and status = 'queued'")
+    return [response_id for (response_id,) in rows]
 
 
-# The outcome of an attempt that found the model server unreachable.
+# The hand-back of an attempt whose model server is unreachable.
 UNAVAILABLE = HandBack(
     "The model server cannot be reached: no.", awaits_server=True, unavailable=True, error_code="server_error"
 )

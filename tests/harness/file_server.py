@@ -1,4 +1,4 @@
-"""A real HTTP server for URLs in requests: it serves files, redirects and faulty replies."""
+"""A real HTTP server for the URLs in requests, with files, redirects and faulty replies."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ class FileReply:
 
     Args:
         sends_length: whether to send Content-Length; without it, the body ends when the connection closes.
-        stalls: whether to withhold the last byte until the server stops.
+        stalls: whether to announce one more byte, and keep the connection open without sending it.
         repeat: number of times to send the body.
     """
 
@@ -28,11 +28,12 @@ class FileReply:
 
 
 def redirect(location: str, status: int = 302) -> FileReply:
+    """Return a reply that redirects to `location`."""
     return FileReply(status=status, headers={"Location": location})
 
 
 class FileServer:
-    """A server on its own port; a test may change `replies`, the reply for each path, at any time."""
+    """A server on its own port; a test may change `replies`, the replies by path, at any time."""
 
     def __init__(self, server: ThreadingHTTPServer) -> None:
         self.port = server.server_address[1]
@@ -44,8 +45,8 @@ class FileServer:
 
 @contextmanager
 def running() -> Iterator[FileServer]:
-    """Run a file server for the duration of the block."""
-    servers: list[FileServer] = []  # contains the server after the handler class has been defined
+    """Run a file server inside the block."""
+    servers: list[FileServer] = []  # gets its only element below, because the handler class must exist first
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

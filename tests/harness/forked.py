@@ -1,4 +1,4 @@
-"""Backburner processes that are forked after all imports, because the imports take 1 s of processor time."""
+"""Runs `backburner` commands in processes that are forked after all imports, which take 1 s of processor time."""
 
 import atexit
 import ctypes
@@ -23,8 +23,7 @@ from local.processes import environment
 from local.processes.child import Child
 
 ROOT = Path(__file__).resolve().parents[2]
-# Modules that processes and commands import at startup or later. `app.wsgi` is not among them, because its import
-# connects to a deployment.
+# Modules to import before the fork: those that commands import, except `app.wsgi`, whose import connects to servers.
 MODULES = (
     "cli.prompts",
     "app.serve",
@@ -43,10 +42,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Process:
-    """A forked process with the methods of `subprocess.Popen` that `Child` uses.
+    """A forked process, with the methods of `subprocess.Popen` that `Child` uses.
 
     Args:
-        status_pipe: delivers the process ID and, after the process has ended, its status as returned by `wait`.
+        status_pipe: pipe that contains the process ID and, after the process has ended, its status as `waitpid` returns
+            it.
     """
 
     def __init__(self, status_pipe: int) -> None:
@@ -74,15 +74,16 @@ class Process:
         data = os.read(self._status_pipe, _INT64.size)
         if not data:
             raise RuntimeError("The fork server ended.")
-        number: int = _INT64.unpack(data)[0]
+        number: int
+        (number,) = _INT64.unpack(data)
         return number
 
 
 class ForkedChild(Child):
     """A process that runs `python -m cli.main ARGUMENTS` without starting a new interpreter.
 
-    Like a `Child`, it has its own session, environment and log, parses its command line, and stops if the process that
-    started it ends. Environment variables that the interpreter or the loader reads at startup have no effect.
+    Like a `Child`, the process has its own session, environment and log, parses its command line, and stops if the
+    process that started it ends. Environment variables that are read at the start of an interpreter have no effect.
     """
 
     def _spawn_process(self, log: BinaryIO) -> Process:
@@ -95,13 +96,13 @@ class ForkedChild(Child):
             "stop_signal": int(self.part.stop_signal),
         }
         with open(os.devnull, "rb") as empty_input:  # noqa: PTH123  a device, not a file
-            return _start(request, empty_input, log, log)
+            return _fork_process(request, empty_input, log, log)
 
 
-def run(
+def run_command(
     arguments: Sequence[str], env: Mapping[str, str], *, stdin_text: str = "", timeout_s: float = 60
 ) -> subprocess.CompletedProcess[str]:
-    """Run `python -m cli.main ARGUMENTS` without a new interpreter, and return the result as `subprocess.run` does.
+    """Run `python -m cli.main ARGUMENTS` without a new interpreter; return the result as `subprocess.run` does.
 
     Args:
         env: the complete environment of the command.
@@ -116,7 +117,7 @@ def run(
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         stdin.write(stdin_text.encode())
         stdin.seek(0)
-        process = _start(request, stdin, stdout, stderr)
+        process = _fork_process(request, stdin, stdout, stderr)
         if process.wait(timeout_s) is None:
             os.killpg(process.pid, signal.SIGKILL)
             raise subprocess.TimeoutExpired(list(arguments), timeout_s)
@@ -127,17 +128,17 @@ def run(
         )
 
 
-def _start(request: dict[str, Any], stdin: BinaryIO, stdout: BinaryIO, stderr: BinaryIO) -> Process:
+def _fork_process(request: dict[str, Any], stdin: BinaryIO, stdout: BinaryIO, stderr: BinaryIO) -> Process:
     read_end, write_end = os.pipe()
     descriptors = [write_end, stdin.fileno(), stdout.fileno(), stderr.fileno()]
-    socket.send_fds(_server(), [json.dumps(request).encode()], descriptors)
+    socket.send_fds(_connect_to_server(), [json.dumps(request).encode()], descriptors)
     os.close(write_end)
     return Process(read_end)
 
 
 @functools.cache
-def _server() -> socket.socket:
-    """Start the fork server, which ends with this process; return the connection to it."""
+def _connect_to_server() -> socket.socket:
+    """Return the connection to the fork server; the first call starts the server, which ends with this process."""
     connection, server_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with server_end:
         server = subprocess.Popen(
@@ -157,7 +158,7 @@ def _server() -> socket.socket:
 
 
 def main() -> None:
-    """Serve requests; in each forked process, run its command as a new interpreter would."""
+    """Serve requests in this process; in each forked process, run the requested command as a new interpreter would."""
     for module in MODULES:
         importlib.import_module(module)
     assert threading.active_count() == 1
@@ -168,12 +169,12 @@ def main() -> None:
 
 
 def serve(requests: socket.socket) -> dict[str, Any] | None:
-    """Fork a process for each request until the tests end.
+    """Fork a process for each request, until the tests close the connection.
 
     Returns:
-        In a forked process, its request; in the server, None.
+        In a forked process, the request for it; in the server, None.
     """
-    status_pipes: dict[int, int] = {}  # the pipe of each running process by process ID
+    status_pipes: dict[int, int] = {}  # the pipe of each running process, by process ID
     wakeup, signal_input = socket.socketpair()
     signal_input.setblocking(False)
     signal.set_wakeup_fd(signal_input.fileno())
@@ -193,7 +194,7 @@ def serve(requests: socket.socket) -> dict[str, Any] | None:
                 if pid == 0:
                     os.setsid()
                     os.write(status_pipe, _INT64.pack(os.getpid()))  # the client may now signal the process group
-                    _redirect(streams)
+                    _replace_standard_streams(streams)
                     for descriptor in (status_pipe, *status_pipes.values()):
                         os.close(descriptor)
                     signal.set_wakeup_fd(-1)
@@ -212,7 +213,7 @@ def _report_exits(status_pipes: dict[int, int]) -> None:
             os.close(pipe)
 
 
-def _redirect(streams: Sequence[int]) -> None:
+def _replace_standard_streams(streams: Sequence[int]) -> None:
     """Make these descriptors standard input, output and error."""
     for standard_descriptor, descriptor in enumerate(streams):
         os.dup2(descriptor, standard_descriptor)
@@ -220,7 +221,7 @@ def _redirect(streams: Sequence[int]) -> None:
 
 
 def prepare_process(arguments: list[str], env: dict[str, str], folder: str, stop_signal: int) -> None:
-    """Set the signals, folder, environment and arguments that a new process would inherit from its parent."""
+    """Set up the signals, folder, environment and arguments as they would be in a new process."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _stop_with_parent(stop_signal)
     os.chdir(folder)

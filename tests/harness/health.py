@@ -1,4 +1,4 @@
-"""A client for the health endpoints of a process, as a supervisor uses them."""
+"""Requests the health endpoints of a process, as a supervisor does."""
 
 import json
 import urllib.error
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def get_health(port: int, path: str = "/healthz") -> tuple[int, dict[str, Any]]:
-    """Return status and body of a health endpoint; status 0 if the connection fails."""
+    """Return the status and the body of a health endpoint; the status is 0 if the connection fails."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as reply:
             return reply.status, json.load(reply)

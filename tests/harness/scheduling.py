@@ -1,4 +1,4 @@
-"""Distribution of the suite over pytest-xdist workers: longest tests first, each shared deployment in one worker."""
+"""Distributes the suite over pytest-xdist workers: longest tests first, the shared deployment in one worker."""
 
 import ast
 import functools
@@ -28,37 +28,40 @@ SHARED_STACK = "the deployment of the fixture `shared_stack`"
 
 
 class Scheduling(LoadScopeScheduling):
-    """`--dist loadscope` with different units of work. They start in collection order.
+    """`--dist loadscope` with other units of work, which start in collection order.
 
-    One xdist worker runs all tests of a unit, one after the other. The units are: all tests that use the fixture
-    `shared_stack`, so that its deployment starts once and not in every worker; the tests of a file that has a fixture
-    shared by several tests; any other test that starts processes; any other file.
+    One xdist worker runs all tests of a unit, one after the other. The units are:
+    - all tests that use the fixture `shared_stack`, so that its deployment starts only in one worker;
+    - in `SLOW_FOLDERS`, the tests of each file that has a fixture shared by several tests, and each other test;
+    - in other folders, the tests of each file.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return unit(nodeid)
+        return find_unit(nodeid)
 
 
-def rank(nodeid: str) -> int:
-    """The position of a test in the run order, from 0; tests of equal rank keep their order.
+def find_rank(nodeid: str) -> int:
+    """Return the rank of a test; tests run in the order of their ranks, and tests of equal rank keep their order.
 
     Of the tests that start processes, those on the shared deployment come last, because the deployment stops when its
     xdist worker leaves their package.
     """
     path = nodeid.partition("::")[0]
-    if unit(nodeid) == SHARED_STACK:
+    if find_unit(nodeid) == SHARED_STACK:
         return len(LONGEST_FILES) + 1
     if path in LONGEST_FILES:
         return LONGEST_FILES.index(path)
-    return len(LONGEST_FILES) + (0 if path.startswith(SLOW_FOLDERS) else 2)
+    if path.startswith(SLOW_FOLDERS):
+        return len(LONGEST_FILES)
+    return len(LONGEST_FILES) + 2
 
 
-def unit(nodeid: str) -> str:
-    """The name of the unit of work that a test belongs to."""
+def find_unit(nodeid: str) -> str:
+    """Return the name of the unit of work that a test belongs to."""
     path, _, test = nodeid.partition("::")
     if not path.startswith(SLOW_FOLDERS):
         return path
-    if test.partition("[")[0] in _functions_with_argument(path, "shared_stack"):
+    if test.partition("[")[0] in _find_functions_with_argument(path, "shared_stack"):
         return SHARED_STACK
     return path if _has_shared_fixture(path) else nodeid
 
@@ -69,19 +72,19 @@ def _parse_file(path: str) -> ast.Module:
 
 
 @functools.cache
-def _functions_with_argument(path: str, name: str) -> frozenset[str]:
-    """The names of the functions in a file that have an argument with this name."""
+def _find_functions_with_argument(path: str, name: str) -> frozenset[str]:
+    """Return the names of the functions in a file that have an argument with this name."""
     return frozenset(
-        function.name for function in _functions(path) if name in {argument.arg for argument in function.args.args}
+        function.name for function in _list_functions(path) if name in {argument.arg for argument in function.args.args}
     )
 
 
 @functools.cache
 def _has_shared_fixture(path: str) -> bool:
     """Whether a file has a fixture with a scope wider than one test."""
-    decorators = (decorator for function in _functions(path) for decorator in function.decorator_list)
+    decorators = (decorator for function in _list_functions(path) for decorator in function.decorator_list)
     return any("scope=" in ast.unparse(decorator) for decorator in decorators)
 
 
-def _functions(path: str) -> Iterator[ast.FunctionDef]:
+def _list_functions(path: str) -> Iterator[ast.FunctionDef]:
     return (node for node in ast.walk(_parse_file(path)) if isinstance(node, ast.FunctionDef))

@@ -1,4 +1,4 @@
-"""Backburner as real processes on the suite's servers, for tests that inject faults."""
+"""Runs Backburner as processes on the servers of the suite, for tests that inject faults."""
 
 import contextlib
 import json
@@ -44,13 +44,13 @@ MAX_CHECKED_LOGS = 200
 
 
 class Stack:
-    """The processes of one deployment; each is started, killed and restarted by name.
+    """The processes of one deployment, which tests start, kill and restart by name.
 
-    A name such as `worker-2` designates a second copy of `worker`.
+    A name such as `worker-2` denotes a second process of the same kind as `worker`.
 
     Args:
-        proxied: the servers among `postgres`, `valkey` and `models` that the processes reach through a proxy; the
-            tests themselves connect directly.
+        proxied: names of the servers (`postgres`, `valkey`, `models`) to which the processes connect through a proxy;
+            the tests themselves connect directly.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Stack:
             self.key = core.keys.create(rights.ALL_RIGHTS)
         self.children: dict[str, Child] = {}
         self._connection_lock = threading.Lock()
-        # `sql` reuses one connection, because tests call it many times a second.
+        # `sql` reuses one connection, because tests call it many times per second.
         self._connection: psycopg.Connection | None = None
         urls = {"postgres": database_url, "valkey": self.valkey.url, "models": models.base_url}
         self.proxies = {name: TcpProxy(urls[name]) for name in proxied}
@@ -112,22 +112,22 @@ class Stack:
         self._disconnect()
 
     def check_logs(self) -> None:
-        """Assert that the logs of the last `MAX_CHECKED_LOGS` ended responses are valid streams."""
-        for response_id, document, pruned_events in self.sql(
+        """Assert that the event logs of the last `MAX_CHECKED_LOGS` ended responses are valid streams."""
+        for response_id, document, pruned_event_count in self.sql(
             "select id, document, events_n from responses where finished_at is not null"
             " order by finished_at desc limit %s",
             MAX_CHECKED_LOGS,
         ):
-            if pruned_events is None:
+            if pruned_event_count is None:
                 stream_checker.check(self.event_log(response_id), json.loads(document))
 
     def event_log(self, response_id: str) -> list[stream_checker.Event]:
-        """All events of a response, from its log in Postgres."""
+        """Return all events of a response, from its event log in Postgres."""
         rows = self.sql("select data from response_events where response_id = %s order by first_seq", response_id)
-        return [json.loads(line) for row in rows for line in row[0].split("\n")]
+        return [json.loads(line) for (data,) in rows for line in data.split("\n")]
 
     def up(self, *names: str, **settings: str) -> "Stack":
-        """Start Valkey, API, worker and sweeper, or the named processes, and wait until all are ready.
+        """Start Valkey, API, worker and sweeper, or the named processes, and wait until all of them are ready.
 
         Valkey starts first, because a worker that finds no broker waits two seconds before it retries. The other
         processes start simultaneously.
@@ -150,10 +150,11 @@ class Stack:
         return child
 
     def launch(self, name: str, *, env: Mapping[str, str] | None = None, **settings: str) -> Child:
-        """Start a process without waiting for it; `env` adds variables that are not settings, such as `LD_PRELOAD`."""
+        """Start a process without waiting until it is ready; `env` adds variables other than settings."""
         part = self._part(name, env or {}, settings)
         can_fork = part.argv[0] == sys.executable and not env
-        child = self.children[name] = (ForkedChild if can_fork else Child)(part, self.home)
+        child_class = ForkedChild if can_fork else Child
+        child = self.children[name] = child_class(part, self.home)
         return child
 
     def _part(self, name: str, env: Mapping[str, str], settings: dict[str, str]) -> Part:
@@ -202,12 +203,12 @@ class Stack:
         os.killpg(self.children[name].pid, signal.SIGCONT)
 
     def log(self, name: str) -> str:
-        """The log output of a process."""
+        """Return the log output of a process."""
         return self.home.log_file(name).read_text()
 
     @contextlib.contextmanager
     def client(self, **options: Any) -> Iterator[openai.OpenAI]:
-        """The official client, connected to this API."""
+        """Yield the official client, connected to the API."""
         with openai.OpenAI(
             base_url=f"http://127.0.0.1:{self.port}/v1", **{"api_key": self.key, "max_retries": 0, **options}
         ) as client:

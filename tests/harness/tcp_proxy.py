@@ -20,7 +20,7 @@ _CALL_TIMEOUT_S = 10.0
 
 
 def _server_address(url: str) -> tuple[str, int]:
-    """The address of a URL's server: host and port, or the path of its Unix socket and 0."""
+    """Return the address of the server of a URL: its host and port, or the path of its Unix socket and 0."""
     parts = urlsplit(url)
     port = parts.port or DEFAULT_PORTS[parts.scheme]
     folder = dict(parse_qsl(parts.query)).get("host", "")
@@ -30,7 +30,7 @@ def _server_address(url: str) -> tuple[str, int]:
 
 
 def _proxy_url(url: str, port: int) -> str:
-    """The same URL with the address of the proxy."""
+    """Return the URL with the address of the proxy instead of that of the server."""
     parts = urlsplit(url)
     user, at, _ = parts.netloc.rpartition("@")
     query = urlencode([(name, value) for name, value in parse_qsl(parts.query) if name != "host"])
@@ -40,8 +40,8 @@ def _proxy_url(url: str, port: int) -> str:
 class TcpProxy:
     """Forwards data between clients and one server, or injects the fault that was set last.
 
-    `pass_on` ends the fault. A connection that has lost bytes stays dead, like one that a firewall has forgotten.
-    All methods may be called from any thread and have taken effect when they return.
+    `pass_on` ends the fault, but a connection that has lost bytes no longer transfers data, as if a firewall had
+    dropped its state. All methods may be called from any thread and have taken effect when they return.
     """
 
     def __init__(self, url: str) -> None:
@@ -49,7 +49,8 @@ class TcpProxy:
         self.accepted_connections = 0  # since the start
         self.discarded_reads = 0  # number of reads from a socket with discarded data, since the start
         self.delay_s = 0.0
-        # If set, each connection discards all data from the first request with these bytes on; if empty, all data.
+        # If not None, each connection discards all data from the first request that contains these bytes; if empty, all
+        # connections discard all data.
         self.discard_trigger: bytes | None = None
         self._links: set[_Link] = set()
         self._loop = asyncio.new_event_loop()
@@ -64,41 +65,41 @@ class TcpProxy:
 
     @property
     def open_connections(self) -> int:
-        """The number of open connections of clients."""
+        """The number of open connections from clients."""
         return len(self._links)
 
     def pass_on(self) -> None:
-        """End the fault: forward new data, deliver data that was held, and accept connections."""
-        self._call(self._set(delay_s=0.0, discard_trigger=None, is_flowing=True))
+        """End the fault: forward new data, deliver held data, and accept connections."""
+        self._call(self._set_fault(delay_s=0.0, discard_trigger=None, is_flowing=True))
         self._call(self._listen())
 
     def delay(self, delay_s: float) -> None:
         """Delay all data by `delay_s` seconds in both directions."""
-        self._call(self._set(delay_s=delay_s, discard_trigger=None, is_flowing=True))
+        self._call(self._set_fault(delay_s=delay_s, discard_trigger=None, is_flowing=True))
 
     def hold(self) -> None:
         """Hold back all data in both directions, and deliver it after the fault ends."""
-        self._call(self._set(delay_s=0.0, discard_trigger=None, is_flowing=False))
+        self._call(self._set_fault(delay_s=0.0, discard_trigger=None, is_flowing=False))
 
     def blackhole(self, from_request: bytes = b"") -> None:
-        """Discard all data on every connection, including new ones, and keep the connections open.
+        """Discard all data on all open and new connections, and keep the connections open.
 
         Args:
-            from_request: bytes that trigger the fault: each connection works until a request contains them.
+            from_request: bytes that trigger the fault: a connection works until a request on it contains these bytes.
         """
-        self._call(self._set(delay_s=0.0, discard_trigger=from_request, is_flowing=True))
+        self._call(self._set_fault(delay_s=0.0, discard_trigger=from_request, is_flowing=True))
 
     def refuse(self) -> None:
-        """Refuse new connections; open ones still work."""
+        """Refuse new connections; open connections still work."""
         self._call(self._stop_listening())
 
     def reset(self) -> None:
         """Reset every open connection at both ends."""
-        self._call(self._apply_to_all(_Link.reset))
+        self._call(self._apply_to_links(_Link.reset))
 
     def half_close(self) -> None:
         """Send end of file to the client of every connection, but not to the server."""
-        self._call(self._apply_to_all(_Link.half_close))
+        self._call(self._apply_to_links(_Link.half_close))
 
     def close(self) -> None:
         """Reset all connections and stop the proxy."""
@@ -111,12 +112,15 @@ class TcpProxy:
         """Run a coroutine on the proxy's event loop; return its result."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_CALL_TIMEOUT_S)
 
-    async def _set(self, *, delay_s: float, discard_trigger: bytes | None, is_flowing: bool) -> None:
+    async def _set_fault(self, *, delay_s: float, discard_trigger: bytes | None, is_flowing: bool) -> None:
         self.delay_s = delay_s
         self.discard_trigger = discard_trigger
-        (self.flowing.set if is_flowing else self.flowing.clear)()
+        if is_flowing:
+            self.flowing.set()
+        else:
+            self.flowing.clear()
 
-    async def _apply_to_all(self, action: "Callable[[_Link], None]") -> None:
+    async def _apply_to_links(self, action: "Callable[[_Link], None]") -> None:
         for link in list(self._links):
             action(link)
 
@@ -151,7 +155,7 @@ class TcpProxy:
 
 
 class _Link:
-    """A client's connection and the proxy's connection to the server."""
+    """The connection of a client to the proxy, and the connection of the proxy to the server."""
 
     def __init__(self, proxy: TcpProxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._proxy = proxy
@@ -174,7 +178,7 @@ class _Link:
             self._writers[0].write_eof()
 
     async def run(self, server_address: tuple[str, int]) -> None:
-        """Forward until both ends have sent end of file or one connection breaks."""
+        """Forward data until both ends have sent end of file, or one of the connections breaks."""
         host_or_path, port = server_address
         try:
             if self._is_dead:
@@ -195,7 +199,7 @@ class _Link:
                 writer.close()
 
     async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter | None) -> None:
-        """Forward the data of one direction, and its end of file."""
+        """Forward data and end of file in one direction, subject to the fault; without a target, discard both."""
         proxy, is_request = self._proxy, source is self._reader
         while data := await source.read(CHUNK_BYTES):
             await proxy.flowing.wait()
@@ -205,19 +209,19 @@ class _Link:
             self._is_dead = self._is_dead or (may_trigger and (proxy.discard_trigger or b"") in data)
             if self._is_dead or target is None:
                 proxy.discarded_reads += 1
-            elif not (self._is_half_closed and not is_request):
+            elif is_request or not self._is_half_closed:
                 target.write(data)
                 await target.drain()
         while proxy.discard_trigger == b"" or not proxy.flowing.is_set():
-            # The end of file is not forwarded during the fault either.
+            # During these faults, the end of file is not forwarded either.
             await asyncio.sleep(0.05)
-        if target is not None and not (self._is_half_closed and not is_request) and not target.is_closing():
+        if target is not None and (is_request or not self._is_half_closed) and not target.is_closing():
             target.write_eof()
 
 
 @contextlib.contextmanager
 def running(url: str) -> Iterator[TcpProxy]:
-    """Run a proxy in front of the server of this URL."""
+    """Run a proxy in front of the server of this URL inside the block."""
     proxy = TcpProxy(url)
     try:
         yield proxy

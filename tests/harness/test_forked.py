@@ -12,12 +12,12 @@ import pytest
 from core import VERSION
 from local.home import Home
 from local.processes.child import Child, Part
-from tests.harness.forked import ROOT, ForkedChild, run
+from tests.harness.forked import ROOT, ForkedChild, run_command
 from tests.harness.stack import Stack
 from tests.harness.waiting import until
 
 
-def part(*arguments: str, **env: str) -> Part:
+def create_part(*arguments: str, **env: str) -> Part:
     argv = [sys.executable, "-m", "cli.main", *arguments]
     return Part(name="part", argv=argv, ready=lambda _pid: True, env=env, cwd=ROOT)
 
@@ -36,13 +36,15 @@ def test_a_forked_command_has_the_output_and_the_status_of_a_new_process(
     outputs = []
     for child_class in (ForkedChild, Child):
         home = Home.at(tmp_path / child_class.__name__)
-        child = child_class(part(*arguments, BACKBURNER_DATABSE_URL="x", BACKBURNER_HOME=str(tmp_path / "home")), home)
+        child = child_class(
+            create_part(*arguments, BACKBURNER_DATABSE_URL="x", BACKBURNER_HOME=str(tmp_path / "home")), home
+        )
         until(child.ended, timeout_s=30)
         assert child.ended() == end
         outputs.append(home.log_file("part").read_text())
 
     env = {"BACKBURNER_DATABSE_URL": "x", "BACKBURNER_HOME": str(tmp_path / "home")}
-    result = run(arguments, env)
+    result = run_command(arguments, env)
 
     assert message in outputs[0]
     assert outputs[0] == outputs[1] == result.stdout + result.stderr
@@ -64,10 +66,10 @@ def test_a_forked_process_ends_with_the_process_that_started_it(stack: Stack) ->
     script = (
         "import sys, time\n"
         "from tests.harness.forked import ForkedChild\n"
-        "from tests.harness.test_forked import part\n"
+        "from tests.harness.test_forked import create_part\n"
         "from local.home import Home\n"
         "from pathlib import Path\n"
-        f"print(ForkedChild(part('sweeper'), Home.at(Path({str(stack.home.path)!r}))).pid, flush=True)\n"
+        f"print(ForkedChild(create_part('sweeper'), Home.at(Path({str(stack.home.path)!r}))).pid, flush=True)\n"
         "time.sleep(1000)\n"
     )
     env = os.environ | stack._env  # noqa: TID251

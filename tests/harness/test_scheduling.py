@@ -1,4 +1,4 @@
-"""A parallel run starts the longest tests first, and starts the shared deployment once."""
+"""The order of the tests in a parallel run, and the tests that run in the same worker."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def test_the_longest_tests_run_first_and_tests_without_processes_last() -> None:
         f"{scheduling.LONGEST_FILES[0]}::d",
     ]
 
-    assert sorted(nodeids, key=scheduling.rank) == nodeids[::-1]
+    assert sorted(nodeids, key=scheduling.find_rank) == nodeids[::-1]
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_the_longest_tests_run_first_and_tests_without_processes_last() -> None:
         ("tests/worker/models/test_sse.py::test_x[a::b]", "its file"),
     ],
 )
-def test_tests_that_share_a_deployment_run_in_one_worker(nodeid: str, unit: str) -> None:
+def test_tests_that_share_a_deployment_or_a_fixture_are_one_unit(nodeid: str, unit: str) -> None:
     expected = {"itself": nodeid, "its file": nodeid.partition("::")[0]}.get(unit, unit)
 
-    assert scheduling.unit(nodeid) == expected
+    assert scheduling.find_unit(nodeid) == expected

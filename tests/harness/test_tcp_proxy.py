@@ -13,7 +13,7 @@ from tests.harness.waiting import until
 
 
 class EchoServer:
-    """A server that sends back all data; records the data and the number of open connections."""
+    """A server that sends all data back, and records the data and the number of open connections."""
 
     def __init__(self, server: socket.socket) -> None:
         self.server = server
@@ -62,7 +62,7 @@ def connect(proxy: TcpProxy) -> socket.socket:
 
 
 def exchange(client: socket.socket, data: bytes, *, timeout_s: float = 5) -> bytes | None:
-    """Send data; return the reply, or None if there is none within `timeout_s` seconds."""
+    """Send data; return the reply, or None if no data arrives within `timeout_s` seconds."""
     client.sendall(data)
     client.settimeout(timeout_s)
     try:
@@ -88,7 +88,9 @@ def test_a_blackhole_permanently_breaks_old_and_new_connections(
     assert proxy.discarded_reads == 4
 
 
-def test_a_blackhole_may_begin_with_a_given_request(proxy: TcpProxy, client: socket.socket) -> None:
+def test_a_blackhole_may_begin_with_the_first_request_that_contains_certain_bytes(
+    proxy: TcpProxy, client: socket.socket
+) -> None:
     proxy.blackhole(from_request=b"BRPOP")
     with connect(proxy) as second_client:
         assert exchange(client, b"GET") == b"GET"
@@ -133,7 +135,7 @@ def test_a_reset_breaks_both_ends(proxy: TcpProxy, client: socket.socket, echo: 
     until(lambda: echo.open_connections == 0)
 
 
-def test_half_a_close_sends_end_of_file_to_the_client_only(
+def test_a_half_close_sends_end_of_file_to_the_client_only(
     proxy: TcpProxy, client: socket.socket, echo: EchoServer
 ) -> None:
     proxy.half_close()
@@ -145,7 +147,7 @@ def test_half_a_close_sends_end_of_file_to_the_client_only(
     until(lambda: echo.open_connections == 0)
 
 
-def test_open_connections_work_while_new_ones_are_refused(proxy: TcpProxy, client: socket.socket) -> None:
+def test_open_connections_work_while_new_connections_are_refused(proxy: TcpProxy, client: socket.socket) -> None:
     proxy.refuse()
     with pytest.raises(ConnectionRefusedError):
         connect(proxy)
@@ -171,6 +173,6 @@ def test_a_connection_to_an_unavailable_server_is_reset(proxy: TcpProxy, echo: E
         ("http://127.0.0.1:9000/v1", "http://127.0.0.1:{}/v1"),
     ],
 )
-def test_the_url_differs_from_the_servers_only_in_its_address(url: str, proxy_url: str) -> None:
+def test_the_url_of_a_proxy_differs_from_that_of_its_server_only_in_the_address(url: str, proxy_url: str) -> None:
     with tcp_proxy.running(url) as proxy:
         assert proxy.url == proxy_url.format(proxy.port)

@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-# The message with which a Postgres client requests TLS. The server accepts with the byte S.
+# The message by which a Postgres client requests TLS; the server accepts with the byte S.
 SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 
 
-def certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """Create a self-signed certificate for 127.0.0.1; return the paths of certificate and key."""
+def create_certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """Create a self-signed certificate for 127.0.0.1; return the paths of the certificate and of its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = dt.datetime.now(dt.UTC)
@@ -50,14 +50,14 @@ class TlsProxy:
     Args:
         connect: opens a connection to the server behind the proxy.
         files: the paths of the certificate and of its key.
-        postgres: whether clients first request TLS with a message of the Postgres protocol.
+        is_postgres: whether clients first request TLS with a message of the Postgres protocol.
     """
 
     def __init__(
-        self, connect: Callable[[], socket.socket], files: tuple[Path, Path], *, postgres: bool = False
+        self, connect: Callable[[], socket.socket], files: tuple[Path, Path], *, is_postgres: bool = False
     ) -> None:
         self._connect = connect
-        self._postgres = postgres
+        self._is_postgres = is_postgres
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(*files)
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -78,7 +78,7 @@ class TlsProxy:
 
     def _serve(self, client: socket.socket) -> None:
         with contextlib.suppress(OSError), client:
-            if self._postgres:
+            if self._is_postgres:
                 if client.recv(8, socket.MSG_WAITALL) != SSL_REQUEST:
                     return
                 client.sendall(b"S")

@@ -11,7 +11,7 @@ LONGEST_PAUSE_S = 0.06
 
 
 def until(condition: Callable[[], T], *, timeout_s: float = 10, first_pause_s: float = 0.02) -> T:
-    """Return the first true value of the condition; fail if there is none within `timeout_s` seconds.
+    """Return the first true value of the condition; fail if it has no true value within `timeout_s` seconds.
 
     Args:
         first_pause_s: the first pause between two evaluations. Later pauses grow up to `LONGEST_PAUSE_S`, because an
@@ -28,10 +28,12 @@ def until(condition: Callable[[], T], *, timeout_s: float = 10, first_pause_s: f
 
 
 def wait_for_end(client: openai.OpenAI, response_id: str, timeout_s: float = 15) -> openai.types.responses.Response:
-    """Wait until a response has ended; return it."""
-    return until(
-        lambda: (
-            (response := client.responses.retrieve(response_id)).status not in {"queued", "in_progress"} and response
-        ),
-        timeout_s=timeout_s,
-    )
+    """Wait until a response has ended, and return the response."""
+
+    def read_if_ended() -> openai.types.responses.Response | None:
+        response = client.responses.retrieve(response_id)
+        return None if response.status in {"queued", "in_progress"} else response
+
+    response = until(read_if_ended, timeout_s=timeout_s)
+    assert response is not None
+    return response

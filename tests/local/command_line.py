@@ -12,15 +12,15 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 class CommandLine:
-    """Starts `backburner` commands as processes that share a data folder."""
+    """Runs and starts `backburner` commands, which share a data folder."""
 
     def __init__(self, home: Home) -> None:
         self.home = home
         self._processes: list[subprocess.Popen[str]] = []
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end, in a fork of this process instead of a new interpreter; return its result."""
-        return forked.run(arguments, self._environment(variables), timeout_s=30)
+        """Run a command to its end, in a forked process instead of a new interpreter, and return its result."""
+        return forked.run_command(arguments, self._environment(variables), timeout_s=30)
 
     def _environment(self, variables: dict[str, str]) -> dict[str, str]:
         process_variables = environment.process_variables().items()
@@ -28,7 +28,7 @@ class CommandLine:
         return {**unrelated_variables, "BACKBURNER_HOME": str(self.home.path), **variables}
 
     def __call__(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-        """Start a command in a new interpreter; return its process."""
+        """Start a command in a new interpreter, and return its process."""
         process = subprocess.Popen(
             [sys.executable, "-m", "cli.main", *arguments],
             env=self._environment(variables),
@@ -41,6 +41,7 @@ class CommandLine:
         return process
 
     def stop(self) -> None:
+        """Stop all processes that were started."""
         for process in self._processes:
             process.terminate()
             try:

@@ -35,7 +35,7 @@ class Prompts:
         variables = {
             name: value for name, value in environment.process_variables().items() if not name.startswith("BACKBURNER_")
         }
-        process = forked.run(["prompts", *arguments], variables | self._stack._env, stdin_text=stdin_text)
+        process = forked.run_command(["prompts", *arguments], variables | self._stack._env, stdin_text=stdin_text)
         assert process.returncode == expected_status, process.stderr
         assert "Traceback" not in process.stderr
         return process.stderr if expected_status else process.stdout

@@ -22,7 +22,7 @@ from app.serve import HEADER_TIMEOUT_MS
 from local import web
 from tests.conftest import new_database
 from tests.harness.stack import Stack
-from tests.harness.tls_proxy import TlsProxy, certificate
+from tests.harness.tls_proxy import TlsProxy, create_certificate
 from tests.harness.waiting import until
 from tests.model_server import ModelServer
 
@@ -56,7 +56,7 @@ def exposed_deployment(
     config = folder / "backburner.toml"
     config.write_text(f'[models.scripted]\nbase_url = "{_model_server.base_url}"\napi_key_env = "THE_MODEL_KEY"\n')
     url = new_database(postgres_url, template)
-    certificate_files = certificate(folder, "good")
+    certificate_files = create_certificate(folder, "good")
     with Stack(folder / "home", url, config, _model_server) as stack:
         stack.up("valkey")
         valkey = urlsplit(stack.valkey.url)
@@ -68,7 +68,7 @@ def exposed_deployment(
         (socket_path,) = Path(socket_folder).glob(".s.PGSQL.*[0-9]")
         proxies = [
             TlsProxy(lambda: socket.create_connection((valkey.hostname or "", valkey.port or 0)), certificate_files),
-            TlsProxy(lambda: connect_unix_socket(str(socket_path)), certificate_files, postgres=True),
+            TlsProxy(lambda: connect_unix_socket(str(socket_path)), certificate_files, is_postgres=True),
         ]
         with psycopg.connect(url, autocommit=True) as connection:
             (role, name) = connection.execute("select current_user, current_database()").fetchone() or ("", "")
@@ -165,7 +165,7 @@ def test_every_client_rejects_an_untrusted_certificate(exposed_deployment: Any, 
     from core.bootstrap import open_core, redis_url
     from core.settings import Settings
 
-    other_certificate = certificate(tmp_path, "other")[0]
+    other_certificate = create_certificate(tmp_path, "other")[0]
     env = exposed_deployment.stack._env
     urls = {
         name: re.sub(r"(ssl_ca_certs|sslrootcert)=[^&]+", rf"\1={other_certificate}", env[name])
