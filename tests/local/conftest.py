@@ -1,4 +1,4 @@
-"""Fixtures: a data folder for each test, and the command line that uses it."""
+"""Fixtures: a data folder for each test, and a command line that uses the folder."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`backburner doctor` reports each problem with its solution, and no secrets."""
+"""`backburner doctor` reports problems with their causes or solutions, and without passwords."""
 
 import socket
 
@@ -8,7 +8,7 @@ from local.web import mask_password
 
 
 def run_doctor(backburner, **variables: str) -> tuple[int, str]:
-    """Run the command; return the exit status and all output."""
+    """Run the command; return the exit status and the output to both standard streams."""
     result = backburner.run("doctor", **variables)
     assert "Traceback" not in result.stderr
     return result.returncode, result.stdout + result.stderr
@@ -41,7 +41,7 @@ def test_a_password_with_an_at_sign_is_masked_completely():
 
 def test_the_report_distinguishes_a_free_port_from_a_port_in_use(backburner):
     with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+        _, port = server.getsockname()
         _, output_if_taken = run_doctor(backburner, BACKBURNER_PORT=str(port))
     _, output_if_free = run_doctor(backburner, BACKBURNER_PORT=str(port))
 

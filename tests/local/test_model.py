@@ -1,4 +1,4 @@
-"""The packaged model server replies as OpenAI's API does, and stops a generation when its client disconnects."""
+"""The packaged model server replies like OpenAI's API, and stops a generation when its client disconnects."""
 
 import http.client
 import json
@@ -80,7 +80,7 @@ def test_generation_stops_when_the_client_disconnects(server):
     until(lambda: server.count_busy_slots() == 0, timeout_s=2)
 
 
-def test_the_model_server_stops_immediately_during_a_generation(tmp_path):
+def test_the_model_server_stops_within_a_second_during_a_generation(tmp_path):
     home, port = Home.at(tmp_path / "home"), ports.free_port()
     body = {"model": model.NAME, "messages": [STORY], "stream": True, "ignore_eos": True}
     with child.running(model.part(home, port), home):

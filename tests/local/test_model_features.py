@@ -1,4 +1,4 @@
-"""Every feature of the packaged model is available through Backburner."""
+"""The features of the packaged model (text, schemas, log probabilities) are available through Backburner."""
 
 import json
 import math

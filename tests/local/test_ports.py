@@ -1,4 +1,4 @@
-"""Ports for servers are free, and stay available while a server restarts."""
+"""Ports for servers are free, and the kernel assigns none of them to outgoing connections."""
 
 import socket
 from pathlib import Path
@@ -14,12 +14,13 @@ EPHEMERAL_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
     not EPHEMERAL_PORT_RANGE.exists(), reason="only Linux publishes the range of ports for outgoing connections"
 )
 def test_server_ports_are_below_the_ports_of_outgoing_connections() -> None:
-    first_ephemeral_port = int(EPHEMERAL_PORT_RANGE.read_text().split()[0])
+    first_ephemeral_port, _ = map(int, EPHEMERAL_PORT_RANGE.read_text().split())
+    server_ports = [ports.free_port() for _ in range(50)]
 
-    assert [port for port in (ports.free_port() for _ in range(50)) if port >= first_ephemeral_port] == []
+    assert [port for port in server_ports if port >= first_ephemeral_port] == []
 
 
-def test_each_port_is_assigned_once_and_can_be_listened_on() -> None:
+def test_each_port_is_assigned_once_and_accepts_a_listener() -> None:
     server_ports = [ports.free_port() for _ in range(50)]
 
     assert len(set(server_ports)) == 50

@@ -1,4 +1,4 @@
-"""The packaged Postgres starts, restarts, and is private to its owner."""
+"""The packaged Postgres keeps committed data, can be opened only by its owner, and rejects unusable data folders."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ def test_a_killed_server_is_restarted_with_the_committed_data(home):
     try:
         supervisor.start(server.prepare())
         run_query(server.url, "create table numbers as select 42 as answer")
-        with psycopg.connect(server.url):  # a backend that must notice the crash
+        with psycopg.connect(server.url):  # an open session, whose process must exit after the crash
             first_pid = int(home.pid_file("postgres").read_text())
             os.kill(first_pid, signal.SIGKILL)
 

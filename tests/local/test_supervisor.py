@@ -4,8 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
@@ -32,18 +31,28 @@ def supervisor(home: Home) -> Iterator[RecordingSupervisor]:
     recording_supervisor.stop(should_hurry=lambda: True)
 
 
-def sleeping_part(name: str, **changes) -> Part:
+def create_sleep_part(name: str, **changes) -> Part:
     return Part(**{"name": name, "argv": ["sleep", "1000"], "ready": lambda _pid: True} | changes)
 
 
-def shell_part(name: str, script: str, **changes) -> Part:
+def create_shell_part(name: str, script: str, **changes) -> Part:
     return Part(**{"name": name, "argv": ["sh", "-c", script], "ready": lambda _pid: True} | changes)
 
 
 def read_pid(home: Home, name: str) -> int:
-    """The process ID in the PID file; 0 without a PID file."""
+    """Return the process ID in the PID file, or 0 if there is no PID file."""
     file = home.pid_file(name)
     return int(file.read_text() or 0) if file.exists() else 0
+
+
+def tick_until(supervisor: Supervisor, condition: Callable[[], object], *, timeout_s: float = 10) -> None:
+    """Run the supervisor until the condition is true."""
+
+    def tick_and_check() -> object:
+        supervisor.tick()
+        return condition()
+
+    until(tick_and_check, timeout_s=timeout_s)
 
 
 def is_alive(pid: int) -> bool:
@@ -51,23 +60,23 @@ def is_alive(pid: int) -> bool:
 
 
 def test_a_killed_part_is_restarted(supervisor, home):
-    supervisor.start(sleeping_part("api"))
+    supervisor.start(create_sleep_part("api"))
     first_pid = read_pid(home, "api")
 
     os.kill(first_pid, signal.SIGKILL)
-    until(lambda: supervisor.tick() or read_pid(home, "api") not in {0, first_pid})
+    tick_until(supervisor, lambda: read_pid(home, "api") not in {0, first_pid})
 
     assert is_alive(read_pid(home, "api"))
     assert supervisor.lines == [f"api ended (killed by SIGKILL); restarting in 0.2 s. Log: {home.log_file('api')}"]
 
 
 def test_restart_delays_grow_and_do_not_delay_other_parts(supervisor, home):
-    supervisor.start(sleeping_part("api"), shell_part("worker", "exit 3"))
+    supervisor.start(create_sleep_part("api"), create_shell_part("worker", "exit 3"))
     first_pid = read_pid(home, "api")
 
-    until(lambda: supervisor.tick() or len(supervisor.lines) == 3)
+    tick_until(supervisor, lambda: len(supervisor.lines) == 3)
     os.kill(first_pid, signal.SIGKILL)
-    until(lambda: supervisor.tick() or read_pid(home, "api") not in {0, first_pid}, timeout_s=2)
+    tick_until(supervisor, lambda: read_pid(home, "api") not in {0, first_pid}, timeout_s=2)
 
     delays = [line.split("restarting in ")[1].split(" s.")[0] for line in supervisor.lines if "worker" in line]
     assert delays[:3] == ["0.2", "0.4", "0.8"]
@@ -82,7 +91,7 @@ def test_parts_stop_in_descending_order_of_their_stages(supervisor, tmp_path):
         script = (
             f"trap 'echo {name} >> {stop_log}; exit' TERM; touch {ready_folder / name}; while :; do sleep 0.02; done"
         )
-        return shell_part(name, script, stage=stage, ready=lambda _pid: (ready_folder / name).exists())
+        return create_shell_part(name, script, stage=stage, ready=lambda _pid: (ready_folder / name).exists())
 
     supervisor.start(part("postgres", 0), part("valkey", 1))
     supervisor.start(part("api", 2))
@@ -92,14 +101,14 @@ def test_parts_stop_in_descending_order_of_their_stages(supervisor, tmp_path):
 
 
 def test_a_part_that_ignores_its_stop_signal_is_killed_with_its_children(supervisor, home, tmp_path):
-    inner_pid_file = tmp_path / "inner"
-    script = f"trap '' TERM; sleep 1000 & echo $! > {inner_pid_file}; while :; do sleep 1; done"
+    child_pid_file = tmp_path / "child"
+    script = f"trap '' TERM; sleep 1000 & echo $! > {child_pid_file}; while :; do sleep 1; done"
     supervisor.start(
-        shell_part(
-            "worker", script, grace_s=0.3, ready=lambda _pid: inner_pid_file.exists() and inner_pid_file.read_text()
+        create_shell_part(
+            "worker", script, grace_s=0.3, ready=lambda _pid: child_pid_file.exists() and child_pid_file.read_text()
         )
     )
-    pids = {read_pid(home, "worker"), int(inner_pid_file.read_text())}
+    pids = {read_pid(home, "worker"), int(child_pid_file.read_text())}
 
     supervisor.stop()
 
@@ -108,27 +117,27 @@ def test_a_part_that_ignores_its_stop_signal_is_killed_with_its_children(supervi
 
 
 def test_the_children_of_a_dead_part_are_killed_before_its_restart(supervisor, home, tmp_path):
-    inner_pid_file = tmp_path / "inner"
-    script = f"sleep 1000 & echo $! > {inner_pid_file}; wait"
+    child_pid_file = tmp_path / "child"
+    script = f"sleep 1000 & echo $! > {child_pid_file}; wait"
     supervisor.start(
-        shell_part("api", script, ready=lambda _pid: inner_pid_file.exists() and inner_pid_file.read_text())
+        create_shell_part("api", script, ready=lambda _pid: child_pid_file.exists() and child_pid_file.read_text())
     )
-    first_pid, orphan_pid = read_pid(home, "api"), int(inner_pid_file.read_text())
+    first_pid, orphan_pid = read_pid(home, "api"), int(child_pid_file.read_text())
 
     os.kill(first_pid, signal.SIGKILL)
-    until(lambda: supervisor.tick() or read_pid(home, "api") not in {0, first_pid})
+    tick_until(supervisor, lambda: read_pid(home, "api") not in {0, first_pid})
 
     assert not is_alive(orphan_pid)
 
 
 def test_a_part_that_ends_during_startup_is_reported_with_the_end_of_its_log(supervisor):
     with pytest.raises(child.PartFailure, match=r"(?s)^api ended during startup \(status 7\)\. .*no such thing"):
-        supervisor.start(shell_part("api", "echo no such thing; exit 7", ready=lambda _pid: False))
+        supervisor.start(create_shell_part("api", "echo no such thing; exit 7", ready=lambda _pid: False))
 
 
 def test_a_part_that_is_never_ready_is_reported(supervisor):
     with pytest.raises(child.PartFailure, match=r"^api was not ready within 0 s\."):
-        supervisor.start(sleeping_part("api", ready=lambda _pid: False, ready_timeout_s=0.2))
+        supervisor.start(create_sleep_part("api", ready=lambda _pid: False, ready_timeout_s=0.2))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can stop children when their parent dies")
@@ -176,15 +185,16 @@ def test_leftovers_of_a_killed_run_are_stopped_and_other_processes_are_not(home)
 
 
 def test_leftovers_without_their_first_process_are_also_stopped(home, tmp_path):
-    inner_pid_file = tmp_path / "inner"
+    child_pid_file = tmp_path / "child"
     own_environment = {**environment.process_variables(), "BACKBURNER_HOME": str(home.path)}
-    script = f"sleep 1000 & echo $! > {inner_pid_file}"
+    script = f"sleep 1000 & echo $! > {child_pid_file}"
     with subprocess.Popen(["sh", "-c", script], env=own_environment, start_new_session=True) as leftover:
         pass
-    # Wait, because a process has no readable environment until exec has completed, which is after its name changes.
-    until(lambda: psutil.Process(int(inner_pid_file.read_text())).name() == "sleep")
-    until(lambda: "BACKBURNER_HOME" in psutil.Process(int(inner_pid_file.read_text())).environ())
+    # Wait until exec has completed: before that, the environment of the process is not readable, even if its name has
+    # already changed.
+    until(lambda: psutil.Process(int(child_pid_file.read_text())).name() == "sleep")
+    until(lambda: "BACKBURNER_HOME" in psutil.Process(int(child_pid_file.read_text())).environ())
     home.pid_file("api").write_text(f"{leftover.pid}\n")
 
     assert leftovers.stop_leftovers(home) == ["api"]
-    assert not is_alive(int(Path(inner_pid_file).read_text()))
+    assert not is_alive(int(child_pid_file.read_text()))

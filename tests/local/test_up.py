@@ -1,4 +1,4 @@
-"""`backburner up` rejects an unusable configuration with one line, before it starts a process."""
+"""`backburner up` rejects unusable settings before it starts a process, and writes private files for other commands."""
 
 import os
 import socket
@@ -23,7 +23,7 @@ def wait_for_outcome(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 @pytest.mark.parametrize("variable", ["BACKBURNER_PORT", "BACKBURNER_FLOWER_PORT"])
 def test_a_port_in_use_is_reported_in_one_line_with_its_variable(backburner, home, variable):
     with socket.create_server(("127.0.0.1", 0)) as server_socket:
-        port = server_socket.getsockname()[1]
+        _, port = server_socket.getsockname()
 
         status, _, error = wait_for_outcome(backburner("up", **{variable: str(port)}))
 
@@ -83,7 +83,7 @@ def test_a_generated_secret_is_private_and_a_configured_secret_overrides_it(home
 
 def test_a_port_is_free_after_its_server_has_stopped():
     with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+        _, port = server.getsockname()
         assert listen_problem("127.0.0.1", port) == "is in use by another program"
 
     assert listen_problem("127.0.0.1", port) is None

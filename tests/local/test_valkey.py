@@ -1,4 +1,4 @@
-"""The packaged Valkey is private, evicts nothing, and restarts at the same address."""
+"""The packaged Valkey requires a password, evicts and persists nothing, and restarts at the same address."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""`backburner up` and `backburner demo` as a new user runs them, even after processes were killed."""
+"""`backburner up` and `backburner demo` as a user runs them, also after processes were killed."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ from tests.local.command_line import CommandLine
 PART_NAMES = {"postgres", "valkey", "model", "api", "worker", "worker-2", "sweeper", "flower"}
 
 
-class RunningUp:
+class UpCommand:
     """A running `backburner up --workers 2`."""
 
     def __init__(self, backburner: CommandLine) -> None:
@@ -34,8 +34,8 @@ class RunningUp:
             assert line, self.process.communicate()[1]
             self.output_lines.append(line)
 
-    def pids(self) -> dict[str, int]:
-        """The process ID of each part, by name."""
+    def read_pids(self) -> dict[str, int]:
+        """Return the process IDs of the parts, by name."""
         pids = {}
         for file in self.home.run.glob("*.pid"):
             with contextlib.suppress(FileNotFoundError):  # the process has just ended
@@ -65,20 +65,23 @@ def wait_for_outcome(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 @pytest.fixture(scope="module")
-def up(tmp_path_factory) -> Iterator[RunningUp]:
+def up(tmp_path_factory) -> Iterator[UpCommand]:
     backburner = CommandLine(Home.at(tmp_path_factory.mktemp("up")))
-    yield RunningUp(backburner)
+    yield UpCommand(backburner)
     backburner.stop()
 
 
 def test_the_stack_works_again_after_all_parts_were_killed(up):
-    old_pids = up.pids()
+    old_pids = up.read_pids()
     assert old_pids.keys() == PART_NAMES
 
     for pid in old_pids.values():
         os.kill(pid, signal.SIGKILL)
 
-    until(lambda: up.pids().keys() == PART_NAMES and not set(up.pids().values()) & set(old_pids.values()), timeout_s=30)
+    until(
+        lambda: up.read_pids().keys() == PART_NAMES and not set(up.read_pids().values()) & set(old_pids.values()),
+        timeout_s=30,
+    )
     until(lambda: up.backburner.run("doctor").returncode == 0, timeout_s=30, first_pause_s=0.5)
     assert up.wait_for_answer("Say hello.")["status"] == "completed"
 
@@ -92,20 +95,20 @@ def test_demo_uses_the_stack_that_is_already_running_in_its_folder(up):
 
 
 def test_up_after_kill_9_has_the_same_data_and_stops_at_ctrl_c(backburner):
-    first_stack = RunningUp(backburner)
+    first_stack = UpCommand(backburner)
     answer = first_stack.wait_for_answer("Say hello.")
-    first_pids = first_stack.pids()
+    first_pids = first_stack.read_pids()
     first_stack.process.kill()
     first_stack.process.communicate()
 
-    second_stack = RunningUp(backburner)
+    second_stack = UpCommand(backburner)
 
     assert not any(is_alive(pid) for pid in first_pids.values())
     key = (second_stack.home.path / "api_key").read_text().strip()
     url = f"http://127.0.0.1:{second_stack.port}/v1/responses/{answer['id']}"
     assert web.call("GET", url, key=key) == answer
 
-    second_pids = second_stack.pids()
+    second_pids = second_stack.read_pids()
     second_stack.process.send_signal(signal.SIGINT)
     status, output, _ = wait_for_outcome(second_stack.process)
 
