@@ -1,4 +1,4 @@
-"""A real HTTP model server for tests, scripted by each request, and a handle that controls it."""
+"""A real HTTP model server for tests, which follows the script in each request, and a handle to control the server."""
 
 import json
 import os
@@ -22,11 +22,11 @@ DIRECT_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class StartError(RuntimeError):
-    """The process of the model server ended before it listened, or did not listen in time."""
+    """The process of the model server ended before it accepted connections, or did not accept connections in time."""
 
 
 class ModelServer:
-    """A running model server: its address, its records, and its lifecycle."""
+    """A handle of a model server process: starts and kills the process, and reads its records."""
 
     def __init__(self, port: int = 0) -> None:
         self.port = port
@@ -45,10 +45,11 @@ class ModelServer:
 
     @staticmethod
     def script(**fields: Any) -> str:
-        """Return the text of a last user message that makes the server follow this script."""
+        """Return the text for the last user message of a request, which makes the server follow this script."""
         return json.dumps(check_fields(fields))
 
     def stats(self, tag: str | None = None) -> dict[str, Any]:
+        """Return the counts of requests, and the records of the requests with this tag, or of all requests if None."""
         query = "" if tag is None else "?" + urllib.parse.urlencode({"tag": tag})
         return self._request("GET", f"/stats{query}")
 
@@ -62,7 +63,7 @@ class ModelServer:
         self._request("POST", "/reset")
 
     def kill(self) -> None:
-        """Kill the process, like a crash, and wait until it has exited; do nothing if it is not running."""
+        """Kill the process and wait until it has exited; do nothing if it is not running."""
         if self._process is not None:
             self._process.kill()
             with self._process:
@@ -70,14 +71,14 @@ class ModelServer:
             self._process = None
 
     def restart(self) -> None:
-        """Kill the process if it is running, and start an empty server on the same port."""
+        """Kill the process if it is running, and start a process without records on the same port."""
         self.kill()
         self._start()
 
     def _start(self) -> None:
         command = [sys.executable, "-m", "tests.model_server", "--with-parent", "--port", str(self.port)]
         pipe = subprocess.PIPE
-        # In a separate session, the server does not receive Ctrl-C; the tests stop it.
+        # In a separate session, the process does not receive Ctrl-C, because the tests must stop it.
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, start_new_session=True)
         try:
             self.port = int(self._read_first_line().rpartition(":")[2])
@@ -100,13 +101,13 @@ class ModelServer:
 
     def _request(self, method: str, path: str) -> dict[str, Any]:
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method)
-        with DIRECT_OPENER.open(request, timeout=REQUEST_TIMEOUT_S) as answer:
-            return json.load(answer)
+        with DIRECT_OPENER.open(request, timeout=REQUEST_TIMEOUT_S) as reply:
+            return json.load(reply)
 
 
 @contextmanager
 def running(port: int = 0) -> Iterator[ModelServer]:
-    """Run a model server on this port (0: any free port) for the duration of the block."""
+    """Run a model server on this port (0: any free port) inside the block."""
     server = ModelServer(port)
     try:
         yield server

@@ -1,4 +1,4 @@
-"""Run the scripted model server: `python -m tests.model_server --port P` (0: any free port)."""
+"""Runs the scripted model server: `python -m tests.model_server --port PORT` (0: any free port)."""
 
 import argparse
 import asyncio
@@ -9,7 +9,7 @@ import sys
 import time
 from contextlib import suppress
 
-from tests.model_server.native import NativeAnswer
+from tests.model_server.responses_api import ResponsesReply
 from tests.model_server.server import serve
 
 try:
@@ -18,14 +18,16 @@ except ImportError:
     from asyncio import new_event_loop
 
 
-BIND_TIMEOUT_S = 3.0  # after a restart, an outgoing connection of a client may briefly occupy the port
+# After a restart, an outgoing connection of a client may briefly occupy the port.
+BIND_TIMEOUT_S = 3.0
 
 
 async def listen(port: int) -> int:
+    """Listen on the port (0: any free port), and return it; exit if it is still in use after `BIND_TIMEOUT_S`."""
     deadline = time.monotonic() + BIND_TIMEOUT_S
     while True:
         try:
-            return await serve(port, NativeAnswer)
+            return await serve(port, ResponsesReply)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
                 sys.exit(f"model server: {error}")
@@ -33,6 +35,7 @@ async def listen(port: int) -> int:
 
 
 async def serve_until_stopped(port: int, *, with_parent: bool) -> None:
+    """Serve requests, until standard input closes if `with_parent` is set, and until a signal otherwise."""
     bound_port = await listen(port)
     print(f"listening on http://127.0.0.1:{bound_port}", flush=True)
     if with_parent:

@@ -1,14 +1,14 @@
-"""A context window measured in words, with the error replies and the tokenization endpoints of real servers."""
+"""Imitates a context window, measured in words, with the error replies and tokenization endpoints of real servers."""
 
 from typing import Any
 
 from aiohttp import web
 
-from tests.model_server.script import Script, message_text, read_script
+from tests.model_server.script import Script, read_script, read_text
 
-WINDOW = web.AppKey("window", dict[str, int])  # the `n_ctx` that llama.cpp reports
+WINDOW = web.AppKey("window", dict[str, int])  # contains the `n_ctx` that llama.cpp reports
 
-# The errors of vLLM, of llama.cpp, and of a server that reports no numbers, by `context_error` of the script.
+# The errors of vLLM, of llama.cpp, and of a server that reports no numbers, by the script field `context_error`.
 CONTEXT_ERRORS: dict[str, dict[str, Any]] = {
     "vllm": {
         "message": "This model's maximum context length is {limit} tokens. However, you requested {words} tokens in "
@@ -27,10 +27,10 @@ CONTEXT_ERRORS: dict[str, dict[str, Any]] = {
 
 
 def count_words(messages: list[dict[str, Any]]) -> int:
-    return sum(len(message_text(message).split()) for message in messages)
+    return sum(len(read_text(message).split()) for message in messages)
 
 
-def context_error_reply(script: Script, body: dict[str, Any]) -> web.Response | None:
+def build_context_error(script: Script, body: dict[str, Any]) -> web.Response | None:
     """Return the error reply to a request that exceeds the context of the script, or None if it fits."""
     limit, word_count = script.context, count_words(body["messages"]) + (body.get("max_tokens") or 0)
     if limit is None or word_count <= limit:
@@ -57,20 +57,22 @@ async def tokenize(request: web.Request) -> web.Response:
 
 
 async def apply_template(request: web.Request) -> web.Response:
+    """Return the prompt for messages, as llama.cpp does, if their script selects its tokenizer."""
     messages = (await request.json())["messages"]
     script = read_script(messages)
     if script.tokenizer != "llama.cpp":
         raise web.HTTPNotFound
     request.app[WINDOW]["n_ctx"] = script.context or 0
-    return web.json_response({"prompt": "\n".join(message_text(message) for message in messages)})
+    return web.json_response({"prompt": "\n".join(read_text(message) for message in messages)})
 
 
-async def props(request: web.Request) -> web.Response:
+async def report_properties(request: web.Request) -> web.Response:
+    """Return the size of the context window, as llama.cpp does."""
     return web.json_response({"default_generation_settings": {"n_ctx": request.app[WINDOW].get("n_ctx", 0)}})
 
 
 ROUTES = (
     web.post("/tokenize", tokenize),
     web.post("/apply-template", apply_template),
-    web.get("/props", props),
+    web.get("/props", report_properties),
 )

@@ -1,4 +1,4 @@
-"""The corpus of misbehaving model servers: their errors and peculiarities, and the expected end of the response."""
+"""The corpus of misbehaving model servers: scripts for the raw server, and the expected end of the response."""
 
 import gzip
 import json
@@ -33,10 +33,10 @@ class Case:
 
     Args:
         behavior: description that is unique in the corpus.
-        script: returns the script of the raw server for an API.
+        script: function that returns the script of the raw server for an API.
         end: the expected end of the response.
         apis: names of the APIs with which to test the case.
-        base_url: template of the configured URL of the server.
+        base_url: template of the URL of the server, with the placeholders `raw` (host and port) and `name`.
     """
 
     behavior: str
@@ -67,7 +67,7 @@ CHUNKED_HEAD = HEAD + b"Content-Type: text/event-stream\r\nTransfer-Encoding: ch
 UNSTORABLE_STRING = b'"\\u0000\\ud83d"'
 DEEP_NESTING = b"data: " + b"[" * 100_000 + b"]" * 100_000 + b"\n\n"
 
-# Unusual but valid outputs.
+# Outputs that are unusual but valid.
 VALID_CASES = (
     Case("ends without usage and without a terminator", lambda a: [SSE, hello_events(a), a.end(), CLOSE], success()),
     Case(
@@ -183,7 +183,7 @@ VALID_CASES = (
     chat_case("sends a finish reason and no output", lambda a: [SSE, a.end(), a.terminator], success("")),
 )
 
-# No output, or an incomplete one.
+# Errors, and outputs that are missing, incomplete or invalid.
 FAILING_CASES = (
     Case(
         "answers 200 with an error",

@@ -9,19 +9,24 @@ from collections.abc import Mapping, Sequence
 from enum import Enum, auto
 from typing import Self
 
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-# After this time, the server stops waiting for the client, but `open_scripts` still reports the connection.
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER of zero seconds: the peer gets a RST, not a FIN
+# After this time, the server stops waiting for the client, but `open_scripts` still contains the connection.
 CONNECTION_TIMEOUT_S = 60.0
 
 
+# Stands for the name of the script while the request of a connection has not been read.
+UNREAD_REQUEST = "unread"
+
+
 class Action(Enum):
-    """A step of a script other than bytes to send and seconds to wait."""
+    """A step of a script that neither sends bytes nor waits."""
 
     CLOSE = auto()
     RESET = auto()
     REPEAT = auto()  # repeat the previous step until the client disconnects
 
 
+# Bytes to send, seconds to wait, or an action.
 Step = bytes | float | Action
 RawScript = Sequence[Step]
 
@@ -63,7 +68,7 @@ class RawServer:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        name = "unread"
+        name = UNREAD_REQUEST
         with self._lock:
             self._open_scripts.append(name)
         with connection:
@@ -83,7 +88,7 @@ class RawServer:
     def _count_request(self, path: str) -> str:
         name = path.strip("/").partition("/")[0]
         with self._lock:
-            self._open_scripts[self._open_scripts.index("unread")] = name
+            self._open_scripts[self._open_scripts.index(UNREAD_REQUEST)] = name
             self.requests[name] += 1
         return name
 
@@ -113,7 +118,7 @@ def _perform_step(connection: socket.socket, step: Step) -> bool:
 
 
 def _wait_for_close(connection: socket.socket, timeout_s: float) -> bool:
-    """Return whether the client closes the connection within this time."""
+    """Wait up to this time; return whether the client has closed the connection."""
     readable, _, _ = select.select([connection], [], [], timeout_s)
     return bool(readable) and connection.recv(65536) == b""
 
@@ -129,7 +134,9 @@ def _read_path(connection: socket.socket) -> str:
         if not data.startswith(b"POST "[: len(data)]):
             return ""
     head, _, body = data.partition(b"\r\n\r\n")
-    length = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+    headers = dict(line.lower().split(b":", 1) for line in head.split(b"\r\n")[1:])
+    length = int(headers[b"content-length"])
     while len(body) < length and (chunk := connection.recv(65536)):
         body += chunk
-    return head.split(b" ")[1].decode()
+    _, path, _ = head.split(b"\r\n")[0].split(b" ")
+    return path.decode()

@@ -20,13 +20,13 @@ from tests.model_server.script import (
     ERROR_TYPES,
     InvalidScriptError,
     Script,
-    message_text,
+    build_logprobs,
     read_script,
+    read_text,
+    remove_faults,
     split_output,
+    split_tool_calls,
     split_words,
-    token_logprobs,
-    tool_call_pieces,
-    without_faults,
 )
 
 MODEL = "scripted"
@@ -36,46 +36,48 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER of zero seconds: the peer 
 
 @dataclass(slots=True)
 class Record:
+    """The record of one request; times are those of the monotonic clock."""
+
     body: dict[str, Any]
     started: float = field(default_factory=time.monotonic)
     ended: float | None = None
-    how: str | None = None  # "finished", "dropped", "errored" or "client_closed"; None: not ended
+    outcome: str | None = None  # "finished", "dropped", "errored" or "client_closed"; None until the end
     tokens_sent: int = 0
 
 
 class Stats:
-    """The records of all requests, with the time and the kind of their ends."""
+    """The counts and the records of requests since the last reset."""
 
     def __init__(self) -> None:
-        self.active_requests = 0
+        self.active_count = 0
         self.reset()
 
     def reset(self) -> None:
-        self.requests = 0
-        self.peak = self.active_requests
+        self.request_count = 0
+        self.max_active_count = self.active_count
         self.by_tag: dict[str, list[Record]] = defaultdict(list)
 
     def begin_request(self, tag: str, body: dict[str, Any]) -> Record:
         record = Record(body)
         self.by_tag[tag].append(record)
-        self.requests += 1
-        self.active_requests += 1
-        self.peak = max(self.peak, self.active_requests)
+        self.request_count += 1
+        self.active_count += 1
+        self.max_active_count = max(self.max_active_count, self.active_count)
         return record
 
-    def end_request(self, record: Record, how: str) -> None:
-        """Record the end of a request. Only the first call has an effect: a client may disconnect after `[DONE]`."""
-        if record.how is None:
-            record.how = how
+    def end_request(self, record: Record, outcome: str) -> None:
+        """Record the end of a request; only the first call has an effect, as a client may disconnect after the end."""
+        if record.outcome is None:
+            record.outcome = outcome
             record.ended = time.monotonic()
-            self.active_requests -= 1
+            self.active_count -= 1
 
     def report(self, tag: str | None) -> dict[str, Any]:
         records_by_tag = self.by_tag if tag is None else {tag: self.by_tag.get(tag, [])}
         return {
-            "open": self.active_requests,
-            "requests": self.requests,
-            "peak": self.peak,
+            "open": self.active_count,
+            "requests": self.request_count,
+            "peak": self.max_active_count,
             "by_tag": {name: [asdict(record) for record in records] for name, records in records_by_tag.items()},
         }
 
@@ -83,8 +85,8 @@ class Stats:
 STATS = web.AppKey("stats", Stats)
 
 
-class Answer:
-    """One active request: sends tokens and faults at their scheduled times."""
+class ChatReply:
+    """A reply in the Chat Completions API, which sends tokens and faults at their scheduled times."""
 
     def __init__(self, request: web.Request, body: dict[str, Any], script: Script, record: Record) -> None:
         self.request = request
@@ -96,7 +98,7 @@ class Answer:
         self.model = str(body.get("model", MODEL))
         self.messages = body["messages"]
         self.tools = body.get("tools", ())
-        calls = tool_call_pieces(script.tool_calls, unsplit_tool_calls=script.unsplit_tool_calls)
+        calls = split_tool_calls(script.tool_calls, unsplit_tool_calls=script.unsplit_tool_calls)
         self.chunks: list[str | dict[str, Any]] = [*split_output(script, self.messages), *calls]
         self.finish = script.finish
         limit = body.get("max_output_tokens", body.get("max_completion_tokens", body.get("max_tokens")))
@@ -106,7 +108,7 @@ class Answer:
         is_usage_requested = bool((body.get("stream_options") or {}).get("include_usage")) or not body.get("stream")
         self.sends_usage = is_usage_requested if script.usage is None else script.usage
 
-    def envelope(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
+    def build_envelope(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {
             "id": self.id,
             "object": kind,
@@ -115,8 +117,8 @@ class Answer:
             "choices": choices,
         }
 
-    def usage(self, input_key: str = "prompt_tokens", output_key: str = "completion_tokens") -> dict[str, Any]:
-        prompt_tokens = sum(len(message_text(message).split()) for message in self.messages)
+    def build_usage(self, input_key: str = "prompt_tokens", output_key: str = "completion_tokens") -> dict[str, Any]:
+        prompt_tokens = sum(len(read_text(message).split()) for message in self.messages)
         output_tokens = self.record.tokens_sent
         token_usage: dict[str, Any] = {
             input_key: prompt_tokens,
@@ -130,7 +132,7 @@ class Answer:
         return token_usage
 
     async def reply_with_document(self) -> web.Response:
-        """Reply with one document, after as much time as the equivalent stream would take."""
+        """Reply with one document, after the time that an equivalent stream would take."""
         await asyncio.sleep(self.script.first_delay_s)
         for index, _ in enumerate(self.chunks):
             await self.play_fault(index)
@@ -143,16 +145,16 @@ class Answer:
             return web.Response(text="{this is not JSON", content_type="application/json")
         message = {"role": "assistant", "content": "".join(chunk for chunk in self.chunks if isinstance(chunk, str))}
         if self.finish == "tool_calls":
-            message["tool_calls"] = tool_call_pieces(self.script.tool_calls, unsplit_tool_calls=True)
+            message["tool_calls"] = split_tool_calls(self.script.tool_calls, unsplit_tool_calls=True)
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish}
-        answer = self.envelope("chat.completion", [choice])
-        return web.json_response(answer | ({"usage": self.usage()} if self.sends_usage else {}))
+        document = self.build_envelope("chat.completion", [choice])
+        return web.json_response(document | ({"usage": self.build_usage()} if self.sends_usage else {}))
 
     async def reply_with_stream(self) -> web.StreamResponse:
         """Reply with server-sent events: one write per chunk, each at its scheduled time."""
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
         await response.prepare(self.request)
-        prefix, suffix = self.split_chunk()
+        prefix, suffix = self.build_chunk_parts()
         padding = "x" * self.script.padding
         clock = asyncio.get_running_loop().time
         due_at = clock() + self.script.first_delay_s
@@ -160,68 +162,70 @@ class Answer:
         for index, chunk in enumerate(self.chunks):
             await self.play_fault(index, response)
             if index == 0:
-                await response.write(self.delta({"role": "assistant", "content": ""}))
+                await response.write(self.build_delta_event({"role": "assistant", "content": ""}))
                 await self.send_reasoning(response)
             self.record.tokens_sent += 1
             if isinstance(chunk, str) and self.script.logprobs:
-                await response.write(self.delta({"content": chunk}, logprobs=token_logprobs(chunk)))
+                await response.write(self.build_delta_event({"content": chunk}, logprobs=build_logprobs(chunk)))
             elif isinstance(chunk, str):
                 await response.write(prefix + json.dumps(chunk + padding).encode() + suffix)
             else:
-                await response.write(self.delta({"tool_calls": [chunk]}))
+                await response.write(self.build_delta_event({"tool_calls": [chunk]}))
             due_at += self.script.delay_s
             if index < len(self.chunks) - 1:
                 await asyncio.sleep(max(0.0, due_at - clock()))
         await self.play_fault(len(self.chunks), response, all_sent=True)
-        *pieces, last_piece = self.closing_events() or [b""]
+        *pieces, last_piece = self.build_closing_events() or [b""]
         for piece in pieces:
             await response.write(piece)
         self.stats.end_request(self.record, "finished")
         await response.write_eof(last_piece)
         return response
 
-    def split_chunk(self) -> tuple[bytes, bytes]:
-        """Return the serialized parts of a chunk before and after the token; they are the same for all chunks."""
-        prefix, suffix = self.delta({"content": "\0"}).split(json.dumps("\0").encode())
+    def build_chunk_parts(self) -> tuple[bytes, bytes]:
+        """Return the bytes of a chunk before and after its token, which are equal in all chunks."""
+        prefix, suffix = self.build_delta_event({"content": "\0"}).split(json.dumps("\0").encode())
         return prefix, suffix
 
     async def send_reasoning(self, response: web.StreamResponse) -> None:
         for index, word in enumerate(split_words(self.script.reasoning)):
             await self.hang_in_reasoning(index)
-            await response.write(self.delta({"reasoning_content": word}))
+            await response.write(self.build_delta_event({"reasoning_content": word}))
 
     async def hang_in_reasoning(self, word_count: int) -> None:
-        """Wait forever if this is the scripted number of words of reasoning."""
+        """Wait forever if the script requires it after this number of words of reasoning."""
         if word_count == self.script.hang_after_reasoning_words:
             await asyncio.Event().wait()
 
-    def delta(self, delta: dict[str, Any], finish_reason: str | None = None, logprobs: Any = None) -> bytes:
+    def build_delta_event(self, delta: dict[str, Any], finish_reason: str | None = None, logprobs: Any = None) -> bytes:
         logprobs_field = None if logprobs is None else {"content": logprobs}
         choice = {"index": 0, "delta": delta, "logprobs": logprobs_field, "finish_reason": finish_reason}
-        return sse_event(self.envelope("chat.completion.chunk", [choice]))
+        return build_sse_event(self.build_envelope("chat.completion.chunk", [choice]))
 
-    def closing_events(self) -> list[bytes]:
-        pieces = [self.delta({"refusal": word}) for word in split_words(self.script.refusal)]
+    def build_closing_events(self) -> list[bytes]:
+        pieces = [self.build_delta_event({"refusal": word}) for word in split_words(self.script.refusal)]
         if self.script.annotations:
-            pieces.append(self.delta({"annotations": list(self.script.annotations)}))
-        pieces += [self.delta({}, self.finish)] if self.finish else []
+            pieces.append(self.build_delta_event({"annotations": list(self.script.annotations)}))
+        pieces += [self.build_delta_event({}, self.finish)] if self.finish else []
         if self.sends_usage:
-            pieces.append(sse_event(self.envelope("chat.completion.chunk", []) | {"usage": self.usage()}))
+            pieces.append(
+                build_sse_event(self.build_envelope("chat.completion.chunk", []) | {"usage": self.build_usage()})
+            )
         return [*pieces, b"data: [DONE]\n\n"] if self.script.sends_done else pieces
 
     async def play_fault(
         self, token_count: int, response: web.StreamResponse | None = None, *, all_sent: bool = False
     ) -> None:
-        """Play the fault that is due after this number of tokens, if any.
+        """Play the fault that is due after this number of tokens, if there is one.
 
         Args:
-            all_sent: whether all tokens have been sent. If so, faults that are scheduled for later are due, too.
+            all_sent: whether all tokens have been sent, so that faults scheduled for a higher number are due, too.
         """
 
         def is_due(scheduled_count: int | None) -> bool:
-            return scheduled_count is not None and (
-                token_count == scheduled_count or (all_sent and token_count < scheduled_count)
-            )
+            if scheduled_count is None:
+                return False
+            return token_count == scheduled_count or (all_sent and token_count < scheduled_count)
 
         if response is not None and is_due(self.script.garbage_after_tokens):
             await response.write(b"data: {this is not JSON\n\n")
@@ -236,7 +240,7 @@ class Answer:
         if transport is None:
             raise ConnectionResetError
         sock = transport.get_extra_info("socket")
-        while transport.get_write_buffer_size() or unacknowledged_bytes(sock):
+        while transport.get_write_buffer_size() or count_unacknowledged_bytes(sock):
             await asyncio.sleep(0.001)
         self.stats.end_request(self.record, "dropped")
         if self.script.drop_how == "reset":
@@ -245,13 +249,13 @@ class Answer:
         await asyncio.Event().wait()  # the lost connection cancels this handler
 
 
-def unacknowledged_bytes(sock: socket.socket) -> int:
-    """Return the number of bytes in the kernel's send queue; a reset would discard them."""
+def count_unacknowledged_bytes(sock: socket.socket) -> int:
+    """Count the bytes in the send queue of the kernel, which a reset would discard."""
     (count,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4))
     return count
 
 
-def sse_event(payload: dict[str, Any]) -> bytes:
+def build_sse_event(payload: dict[str, Any]) -> bytes:
     return b"data: " + json.dumps(payload, separators=(",", ":")).encode() + b"\n\n"
 
 
@@ -263,12 +267,12 @@ def error_reply(status: int, message: str, code: str | None = None, retry_after:
 
 
 def create_route(
-    answer_class: type[Answer], conversation_field: str
+    reply_class: type[ChatReply], conversation_field: str
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """Create the route handler of an API.
 
     Args:
-        answer_class: class that plays the script.
+        reply_class: class that replies according to the script.
         conversation_field: name of the field of the request body that contains the conversation.
     """
 
@@ -281,44 +285,45 @@ def create_route(
             return error_reply(400, str(error), "bad_script")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             return error_reply(400, f"not a request with {conversation_field}: {error!r}")
-        return await play_script(answer_class, request, body | {"messages": messages}, script, body)
+        return await play_script(reply_class, request, body | {"messages": messages}, script, body)
 
     return route
 
 
 async def play_script(
-    answer_class: type[Answer],
+    reply_class: type[ChatReply],
     request: web.Request,
     body: dict[str, Any],
     script: Script,
     original_body: dict[str, Any],
 ) -> web.StreamResponse:
+    """Record the request with its original body, and reply according to its script."""
     stats = request.app[STATS]
     record = stats.begin_request(script.tag, original_body)
     if script.fail_times is not None and len(stats.by_tag[script.tag]) > script.fail_times:
-        script = without_faults(script)
+        script = remove_faults(script)
     try:
         if script.status is not None:
             await asyncio.sleep(script.first_delay_s)
             stats.end_request(record, "errored")
             return error_reply(script.status, script.message, script.code, script.retry_after)
-        context_error = context.context_error_reply(script, body)
+        context_error = context.build_context_error(script, body)
         if context_error is not None:
             stats.end_request(record, "errored")
             return context_error
         if script.prefix_behavior == "refuse" and body["messages"][-1].get("role") == "assistant":
             stats.end_request(record, "errored")
-            return error_reply(400, "The last message cannot be the assistant's.")
-        reply = answer_class(request, body, script, record)
+            return error_reply(400, "The last message must not be a message of the assistant.")
+        reply = reply_class(request, body, script, record)
         return await (reply.reply_with_stream() if body.get("stream") else reply.reply_with_document())
     except (asyncio.CancelledError, ConnectionResetError):
         stats.end_request(record, "client_closed")
-        raise asyncio.CancelledError from None  # in either case, aiohttp drops the connection without logging
+        raise asyncio.CancelledError from None  # aiohttp then drops the connection without logging an error
     finally:
         stats.end_request(record, "errored")
 
 
-async def models(_request: web.Request) -> web.Response:
+async def list_models(_request: web.Request) -> web.Response:
     return web.json_response(
         {
             "object": "list",
@@ -327,35 +332,35 @@ async def models(_request: web.Request) -> web.Response:
     )
 
 
-async def health(_request: web.Request) -> web.Response:
+async def report_health(_request: web.Request) -> web.Response:
     return web.json_response({"status": "ok"})
 
 
-async def stats_report(request: web.Request) -> web.Response:
+async def report_stats(request: web.Request) -> web.Response:
     return web.json_response(request.app[STATS].report(request.query.get("tag")))
 
 
-async def reset(request: web.Request) -> web.Response:
+async def reset_stats(request: web.Request) -> web.Response:
     request.app[STATS].reset()
     return web.json_response({"status": "ok"})
 
 
-async def serve(port: int, native_class: type[Answer]) -> int:
+async def serve(port: int, responses_reply_class: type[ChatReply]) -> int:
     """Listen on a port (0: any free port) and return it; requests are served until the event loop stops.
 
     Args:
-        native_class: class that plays scripts in the Responses API.
+        responses_reply_class: class that replies in the Responses API.
     """
     application = web.Application(client_max_size=BODY_LIMIT)
     application[STATS] = Stats()
     application[context.WINDOW] = {}
     application.add_routes(context.ROUTES)
-    application.router.add_post("/v1/chat/completions", create_route(Answer, "messages"))
-    application.router.add_post("/v1/responses", create_route(native_class, "input"))
-    application.router.add_get("/v1/models", models)
-    application.router.add_get("/health", health)
-    application.router.add_get("/stats", stats_report)
-    application.router.add_post("/reset", reset)
+    application.router.add_post("/v1/chat/completions", create_route(ChatReply, "messages"))
+    application.router.add_post("/v1/responses", create_route(responses_reply_class, "input"))
+    application.router.add_get("/v1/models", list_models)
+    application.router.add_get("/health", report_health)
+    application.router.add_get("/stats", report_stats)
+    application.router.add_post("/reset", reset_stats)
     runner = web.AppRunner(application, access_log=None, handler_cancellation=True)
     await runner.setup()
     try:

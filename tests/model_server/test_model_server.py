@@ -1,4 +1,4 @@
-"""The scripted model server plays scripts exactly, and its records about clients are correct."""
+"""The scripted model server follows scripts exactly, and records the requests of clients correctly."""
 
 import http.client
 import json
@@ -18,7 +18,8 @@ from tests.harness.waiting import until
 from tests.model_server import ROOT, ModelServer, StartError, running
 from tests.model_server.script import InvalidScriptError
 
-MAX_DELAY_S = 0.5  # far below every delay of the scripts, far above the delays of a busy machine
+# Far shorter than the delays of the scripts, and far longer than the delays that a busy machine causes.
+MAX_DELAY_S = 0.5
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def client(server: ModelServer) -> Iterator[openai.OpenAI]:
 
 
 class RawRequest:
-    """One request with a separate connection, for reading event by event."""
+    """One request over its own connection, whose events can be read one by one."""
 
     def __init__(self, server: ModelServer, text: str, **body: Any) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
@@ -57,6 +58,7 @@ class RawRequest:
         return self.connection.getresponse()
 
     def events(self) -> Iterator[str]:
+        """Yield the data of each event as soon as it arrives."""
         with self.response() as response:
             assert response.status == 200
             buffer = b""
@@ -65,16 +67,16 @@ class RawRequest:
                 yield from (event.decode().removeprefix("data: ") for event in complete_events)
 
 
-def choices(events: list[str]) -> list[dict[str, Any]]:
+def read_choices(events: list[str]) -> list[dict[str, Any]]:
     return [choice for event in events if event[0] == "{" for choice in json.loads(event)["choices"]]
 
 
-def token_texts(events: list[str]) -> list[str]:
-    return [choice["delta"]["content"] for choice in choices(events) if choice["delta"].get("content")]
+def read_token_texts(events: list[str]) -> list[str]:
+    return [choice["delta"]["content"] for choice in read_choices(events) if choice["delta"].get("content")]
 
 
-def finish_reasons(events: list[str]) -> list[str]:
-    return [choice["finish_reason"] for choice in choices(events) if choice["finish_reason"]]
+def read_finish_reasons(events: list[str]) -> list[str]:
+    return [choice["finish_reason"] for choice in read_choices(events) if choice["finish_reason"]]
 
 
 def stream_events(server: ModelServer, text: str, **body: Any) -> list[str]:
@@ -82,27 +84,27 @@ def stream_events(server: ModelServer, text: str, **body: Any) -> list[str]:
         return list(raw_request.events())
 
 
-def response_status(server: ModelServer, text: str, **body: Any) -> int:
+def read_status(server: ModelServer, text: str, **body: Any) -> int:
     with RawRequest(server, text, **body) as raw_request, raw_request.response() as response:
         return response.status
 
 
-def single_record(server: ModelServer, tag: str) -> dict[str, Any]:
+def read_record(server: ModelServer, tag: str) -> dict[str, Any]:
     (record,) = server.stats(tag)["by_tag"][tag]
     return record
 
 
 def test_every_token_is_one_event_and_the_last_event_is_done(server: ModelServer) -> None:
     events = stream_events(server, server.script(tokens=3))
-    assert token_texts(events) == ["tok0 ", "tok1 ", "tok2 "]
+    assert read_token_texts(events) == ["tok0 ", "tok1 ", "tok2 "]
     assert json.loads(events[0])["choices"][0]["delta"] == {"role": "assistant", "content": ""}
-    assert finish_reasons(events) == ["stop"]
+    assert read_finish_reasons(events) == ["stop"]
     assert events[-1] == "[DONE]"
 
 
 def test_a_text_that_is_not_a_script_is_repeated_word_by_word(server: ModelServer) -> None:
-    assert token_texts(stream_events(server, "hello\n\n there")) == ["You ", "said: ", "hello\n\n ", "there"]
-    assert token_texts(stream_events(server, '["no", "script"]')) == ["You ", "said: ", '["no", ', '"script"]']
+    assert read_token_texts(stream_events(server, "hello\n\n there")) == ["You ", "said: ", "hello\n\n ", "there"]
+    assert read_token_texts(stream_events(server, '["no", "script"]')) == ["You ", "said: ", '["no", ', '"script"]']
 
 
 def test_the_openai_client_reads_a_stream_with_usage(server: ModelServer, client: openai.OpenAI) -> None:
@@ -132,38 +134,40 @@ def test_the_openai_client_reads_an_answer_as_one_document_and_the_list_of_model
     assert completion.choices[0].finish_reason == "stop"
     assert completion.usage is not None
     assert completion.usage.completion_tokens == 2
-    assert single_record(server, "document")["how"] == "finished"
+    assert read_record(server, "document")["outcome"] == "finished"
     assert [model.id for model in client.models.list()] == ["scripted"]
 
 
 @pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
 def test_an_answer_over_the_token_limit_is_truncated_with_reason_length(server: ModelServer, field: str) -> None:
     events = stream_events(server, server.script(tokens=5), **{field: 2})
-    assert token_texts(events) == ["tok0 ", "tok1 "]
-    assert finish_reasons(events) == ["length"]
-    assert finish_reasons(stream_events(server, server.script(tokens=5), **{field: 5})) == ["stop"]
+    assert read_token_texts(events) == ["tok0 ", "tok1 "]
+    assert read_finish_reasons(events) == ["length"]
+    assert read_finish_reasons(stream_events(server, server.script(tokens=5), **{field: 5})) == ["stop"]
 
 
 def test_scripts_control_the_finish_reason_usage_and_terminator(server: ModelServer) -> None:
     options = {"stream_options": {"include_usage": True}}
     bare_events = stream_events(server, server.script(tokens=1, finish=None, usage=False, sends_done=False), **options)
-    assert token_texts([bare_events[-1]]) == ["tok0 "]
+    assert read_token_texts([bare_events[-1]]) == ["tok0 "]
     events = stream_events(server, server.script(tokens=1, finish="content_filter", usage=True))
-    assert finish_reasons(events) == ["content_filter"]
+    assert read_finish_reasons(events) == ["content_filter"]
     assert json.loads(events[-2])["usage"]["completion_tokens"] == 1
 
 
-def tool_call_pieces(events: list[str]) -> list[dict[str, Any]]:
-    return [piece for choice in choices(events) for piece in choice["delta"].get("tool_calls", ())]
+def read_tool_call_pieces(events: list[str]) -> list[dict[str, Any]]:
+    return [piece for choice in read_choices(events) for piece in choice["delta"].get("tool_calls", ())]
 
 
 def test_tool_calls_follow_the_text_in_one_piece_or_several(server: ModelServer) -> None:
     calls = [{"name": "f", "arguments": '{"a": 1}', "id": "call_1"}, {"name": "g", "arguments": ""}]
     events = stream_events(server, server.script(text="so", tool_calls=calls))
-    complete_pieces = tool_call_pieces(stream_events(server, server.script(tool_calls=calls, unsplit_tool_calls=True)))
-    assert token_texts(events) == ["so"]
-    assert finish_reasons(events) == ["tool_calls"]
-    assert [(piece["index"], piece["function"]) for piece in tool_call_pieces(events)] == [
+    complete_pieces = read_tool_call_pieces(
+        stream_events(server, server.script(tool_calls=calls, unsplit_tool_calls=True))
+    )
+    assert read_token_texts(events) == ["so"]
+    assert read_finish_reasons(events) == ["tool_calls"]
+    assert [(piece["index"], piece["function"]) for piece in read_tool_call_pieces(events)] == [
         (0, {"name": "f", "arguments": ""}),
         (0, {"arguments": '{"a'}),
         (0, {"arguments": '": '}),
@@ -173,7 +177,7 @@ def test_tool_calls_follow_the_text_in_one_piece_or_several(server: ModelServer)
     assert [piece["function"] for piece in complete_pieces] == [
         {"name": call["name"], "arguments": call["arguments"]} for call in calls
     ]
-    assert [piece["id"][:5] for piece in (*tool_call_pieces(events), *complete_pieces) if "id" in piece] == [
+    assert [piece["id"][:5] for piece in (*read_tool_call_pieces(events), *complete_pieces) if "id" in piece] == [
         "call_"
     ] * 4
 
@@ -186,65 +190,67 @@ def test_the_openai_client_reads_tool_calls(server: ModelServer, client: openai.
     assert (call.id, call.function.name, call.function.arguments) == ("call_1", "f", "{}")
 
 
-def test_tokens_are_sent_at_their_scheduled_times(server: ModelServer) -> None:
+def test_an_answer_takes_the_time_of_its_scripted_delays(server: ModelServer) -> None:
     for stream in (True, False):
         tag = f"paced {stream}"
         script = server.script(tag=tag, tokens=4, first_delay_s=0.2, delay_s=0.1)
         with RawRequest(server, script, stream=stream) as raw_request:
             raw_request.response().read()
-        record = single_record(server, tag)
+        record = read_record(server, tag)
         assert 0.49 <= record["ended"] - record["started"] < 0.5 + MAX_DELAY_S
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 503])
-def test_a_scripted_status_is_an_openai_error(server: ModelServer, status: int) -> None:
+def test_a_scripted_status_is_sent_as_an_openai_error(server: ModelServer, status: int) -> None:
     script = server.script(tag="no", status=status, retry_after=7, code="why", message="because")
     with RawRequest(server, script) as raw_request, raw_request.response() as response:
         error = json.load(response)["error"]
         assert (response.status, response.headers["Retry-After"]) == (status, "7")
     assert (error["code"], error["message"]) == ("why", "because")
-    assert single_record(server, "no")["how"] == "errored"
+    assert read_record(server, "no")["outcome"] == "errored"
 
 
 def test_only_the_first_requests_of_a_tag_fail(server: ModelServer) -> None:
     script = server.script(tag="twice", status=503, fail_times=2, tokens=1)
-    assert [response_status(server, script) for _ in range(3)] == [503, 503, 200]
+    assert [read_status(server, script) for _ in range(3)] == [503, 503, 200]
     server.reset()
-    assert response_status(server, script) == 503
+    assert read_status(server, script) == 503
 
 
 def test_fail_times_also_limits_other_faults(server: ModelServer) -> None:
     script = server.script(tag="once", tokens=2, drop_after_tokens=1, fail_times=1)
     with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
         stream_events(server, script)
-    assert token_texts(stream_events(server, script)) == ["tok0 ", "tok1 "]
+    assert read_token_texts(stream_events(server, script)) == ["tok0 ", "tok1 "]
 
 
-@pytest.mark.parametrize(("how", "error"), [("close", http.client.IncompleteRead), ("reset", ConnectionResetError)])
+@pytest.mark.parametrize(
+    ("drop_how", "error"), [("close", http.client.IncompleteRead), ("reset", ConnectionResetError)]
+)
 @pytest.mark.parametrize(("drop_after_tokens", "sent_tokens"), [(0, 0), (2, 2), (9, 3)])
 def test_a_connection_is_dropped_after_the_scripted_number_of_tokens(
-    server: ModelServer, how: str, error: type[Exception], drop_after_tokens: int, sent_tokens: int
+    server: ModelServer, drop_how: str, error: type[Exception], drop_after_tokens: int, sent_tokens: int
 ) -> None:
-    script = server.script(tag="drop", tokens=3, drop_after_tokens=drop_after_tokens, drop_how=how)
+    script = server.script(tag="drop", tokens=3, drop_after_tokens=drop_after_tokens, drop_how=drop_how)
     with RawRequest(server, script) as raw_request, pytest.raises(error):
         list(raw_request.events())
-    record = single_record(server, "drop")
-    assert (record["how"], record["tokens_sent"]) == ("dropped", sent_tokens)
+    record = read_record(server, "drop")
+    assert (record["outcome"], record["tokens_sent"]) == ("dropped", sent_tokens)
 
 
-@pytest.mark.parametrize("how", ["close", "reset"])
-def test_every_token_before_a_drop_arrives(server: ModelServer, how: str) -> None:
+@pytest.mark.parametrize("drop_how", ["close", "reset"])
+def test_every_token_before_a_drop_arrives(server: ModelServer, drop_how: str) -> None:
     events: list[str] = []
-    script = server.script(tokens=500, drop_after_tokens=400, drop_how=how)
+    script = server.script(tokens=500, drop_after_tokens=400, drop_how=drop_how)
     with RawRequest(server, script) as raw_request, pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
         events.extend(raw_request.events())  # a list comprehension would lose the events before the error
-    assert len(token_texts(events)) == 400
+    assert len(read_token_texts(events)) == 400
 
 
 def test_garbage_is_sent_between_the_tokens(server: ModelServer) -> None:
     events = stream_events(server, server.script(tokens=2, garbage_after_tokens=1))
     assert events[2] == "{this is not JSON"
-    assert finish_reasons(events[:2] + events[3:-1]) == ["stop"]
+    assert read_finish_reasons(events[:2] + events[3:-1]) == ["stop"]
 
 
 @pytest.mark.parametrize(
@@ -266,19 +272,19 @@ def test_a_disconnect_before_the_end_is_detected_immediately(
         until(lambda: server.stats()["open"] == 1)
         disconnected_at = time.monotonic()
     until(lambda: server.stats()["open"] == 0)
-    record = single_record(server, "gone")
-    assert record["how"] == "client_closed"
+    record = read_record(server, "gone")
+    assert record["outcome"] == "client_closed"
     assert disconnected_at <= record["ended"] <= disconnected_at + MAX_DELAY_S
 
 
 def test_a_disconnect_during_a_stream_is_detected_immediately(server: ModelServer) -> None:
     with RawRequest(server, server.script(tag="mid", tokens=1000, delay_s=0.02)) as raw_request:
         for event in raw_request.events():
-            if token_texts([event]) == ["tok3 "]:
+            if read_token_texts([event]) == ["tok3 "]:
                 break
         disconnected_at = time.monotonic()
-    until(lambda: single_record(server, "mid")["how"] == "client_closed")
-    record = single_record(server, "mid")
+    until(lambda: read_record(server, "mid")["outcome"] == "client_closed")
+    record = read_record(server, "mid")
     assert disconnected_at <= record["ended"] <= disconnected_at + MAX_DELAY_S
     assert 4 <= record["tokens_sent"] < 50
 
@@ -286,11 +292,11 @@ def test_a_disconnect_during_a_stream_is_detected_immediately(server: ModelServe
 def test_a_hanging_answer_keeps_its_connection(server: ModelServer) -> None:
     with RawRequest(server, server.script(tag="hang", tokens=3, hang_after_tokens=2)) as raw_request:
         events = raw_request.events()
-        assert token_texts([next(events) for _ in range(3)]) == ["tok0 ", "tok1 "]
+        assert read_token_texts([next(events) for _ in range(3)]) == ["tok0 ", "tok1 "]
         raw_request.connection.sock.settimeout(0.3)
         with pytest.raises(TimeoutError):
             next(events)
-        assert single_record(server, "hang")["how"] is None
+        assert read_record(server, "hang")["outcome"] is None
 
 
 def test_stats_contain_the_active_requests_and_their_maximum(server: ModelServer) -> None:
@@ -298,11 +304,11 @@ def test_stats_contain_the_active_requests_and_their_maximum(server: ModelServer
     with ThreadPoolExecutor(30) as threads:
         requests = [threads.submit(stream_events, server, script) for _ in range(30)]
         until(lambda: server.stats("none")["open"] == 30)
-        assert all(token_texts(request.result()) == ["tok0 "] for request in requests)
+        assert all(read_token_texts(request.result()) == ["tok0 "] for request in requests)
     stream_events(server, "another")
     stats = server.stats("many")
     assert (stats["open"], stats["requests"], stats["peak"]) == (0, 31, 30)
-    assert {record["how"] for record in stats["by_tag"]["many"]} == {"finished"}
+    assert {record["outcome"] for record in stats["by_tag"]["many"]} == {"finished"}
     assert stats["by_tag"]["many"][0]["body"]["messages"][0]["content"] == script
     assert len(server.stats()["by_tag"]) == 2
     assert server.stats("none")["by_tag"] == {"none": []}
@@ -322,14 +328,14 @@ def test_a_partial_answer_in_the_request_is_continued(
 ) -> None:
     script = server.script(tokens=3, prefix_behavior=prefix_behavior)
     messages = [{"role": "user", "content": script}, {"role": "assistant", "content": partial_answer}]
-    assert "".join(token_texts(stream_events(server, "", messages=messages))) == text
+    assert "".join(read_token_texts(stream_events(server, "", messages=messages))) == text
 
 
 def test_a_server_that_cannot_continue_answers_400(server: ModelServer) -> None:
     script = server.script(tokens=3, prefix_behavior="refuse")
     messages = [{"role": "user", "content": script}, {"role": "assistant", "content": "tok0"}]
-    assert response_status(server, "", messages=messages) == 400
-    assert token_texts(stream_events(server, script)) == ["tok0 ", "tok1 ", "tok2 "]
+    assert read_status(server, "", messages=messages) == 400
+    assert read_token_texts(stream_events(server, script)) == ["tok0 ", "tok1 ", "tok2 "]
 
 
 @pytest.mark.parametrize(
@@ -358,7 +364,7 @@ def test_a_restarted_server_has_the_same_port_and_no_records() -> None:
         assert server.port == port
         assert server.stats() == {"open": 0, "requests": 0, "peak": 0, "by_tag": {}}
         server.restart()
-        assert token_texts(stream_events(server, server.script(tokens=1))) == ["tok0 "]
+        assert read_token_texts(stream_events(server, server.script(tokens=1))) == ["tok0 "]
 
 
 def test_a_port_in_use_raises_an_error(server: ModelServer) -> None:
@@ -367,7 +373,9 @@ def test_a_port_in_use_raises_an_error(server: ModelServer) -> None:
 
 
 def test_the_server_stops_when_its_tests_are_killed() -> None:
-    code = "import tests.model_server as m; s = m.ModelServer(); print(s.port, flush=True); input()"
+    code = (
+        "import tests.model_server; server = tests.model_server.ModelServer(); print(server.port, flush=True); input()"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as tests:

@@ -1,4 +1,4 @@
-"""The bytes that a model server sends in each API; the scripts of the corpus modify them."""
+"""The bytes that a model server sends in each API, from which the scripts of the corpus are built."""
 
 import json
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ JSON = HEAD + b"Content-Type: application/json\r\n\r\n"
 
 
 def data_line(payload: Any) -> bytes:
+    """Return a server-sent event with the payload as JSON."""
     return b"data: " + json.dumps(payload).encode() + b"\n\n"
 
 
@@ -126,8 +127,10 @@ class ExpectedEnd:
 
 
 def success(text: str = "Hello") -> ExpectedEnd:
+    """Expect a completed response with this text."""
     return ExpectedEnd("completed", text)
 
 
 def failure(message: str, text: str = "", code: str = "server_error", requests: int | None = 1) -> ExpectedEnd:
+    """Expect a failed response with this part of the error message and this partial output."""
     return ExpectedEnd("failed", text, code, message, requests)

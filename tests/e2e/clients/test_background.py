@@ -95,7 +95,7 @@ def test_a_cancel_is_final_and_closes_the_connection_to_the_model_server(
         assert cancelled_response.status == "cancelled"
         assert cancelled_response.output[0].status == "incomplete"
         assert cancelled_response.output_text.startswith("tok0 ")
-        assert run["how"] == "client_closed"
+        assert run["outcome"] == "client_closed"
         assert run["ended"] - cancelled_at < 0.25
         assert client.responses.cancel(response.id) == cancelled_response
         assert client.responses.retrieve(response.id) == cancelled_response

@@ -363,7 +363,7 @@ def test_a_cancel_at_any_point_of_a_response_is_immediate_and_final(
     assert StreamReader(stack, scene.id).wait_for_end().raw == reader.raw
     if point.final_statuses == {"cancelled"}:
         # A model server may send an error status before it notices that the client has disconnected.
-        assert {run["how"] for run in scene.runs()} <= {
+        assert {run["outcome"] for run in scene.runs()} <= {
             "client_closed",
             *(["errored"] if "status" in point.script else []),
         }

@@ -77,7 +77,7 @@ def test_a_client_that_disconnects_cancels_its_foreground_response(stack: Stack,
     create_and_disconnect(stack, models.script(tag="gone", tokens=2000, delay_s=0.05), duration_s=4)
 
     (run,) = until(lambda: [run for run in models.stats("gone")["by_tag"]["gone"] if run["ended"]], timeout_s=4)
-    assert run["how"] == "client_closed"
+    assert run["outcome"] == "client_closed"
     assert stack.sql("select status from responses") == [("cancelled",)]
     invariants.check(stack, {row[0] for row in stack.sql("select id from responses")})
 

@@ -28,7 +28,7 @@ def test_a_stream_above_the_output_limit_ends_incomplete_and_stops_its_model_ser
         assert LIMIT_BYTES - 4096 < len(final_response.output_text) <= LIMIT_BYTES
         assert final_response.output_text.startswith("tok0 xxx")
         (request,) = until(lambda: [run for run in models.stats(tag)["by_tag"][tag] if run["ended"]])
-        assert request["how"] == "client_closed"
+        assert request["outcome"] == "client_closed"
         events = list(client.responses.retrieve(response.id, stream=True))
     assert events[-1].type == "response.incomplete"
     assert (

@@ -102,4 +102,4 @@ def test_the_model_server_receives_the_messages_and_the_tools(models: ModelServe
     assert [tool["function"]["name"] for tool in record["body"]["tools"]] == ["f", "c"]
     assert record["body"]["tool_choice"] == {"type": "function", "function": {"name": "f"}}
     assert record["body"]["parallel_tool_calls"] is False
-    assert record["how"] == "finished"
+    assert record["outcome"] == "finished"

@@ -1,4 +1,4 @@
-"""The replies of the scripted model server in the format of the Responses API."""
+"""Replies of the scripted model server in the format of the Responses API."""
 
 import asyncio
 import json
@@ -7,21 +7,22 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.model_server.script import split_words, token_logprobs
-from tests.model_server.server import Answer, sse_event
+from tests.model_server.script import build_logprobs, split_words
+from tests.model_server.server import ChatReply, build_sse_event
 
 INCOMPLETE_REASONS = {"length": "max_output_tokens", "content_filter": "content_filter", "abort": "abort"}
+# The events that build an item of the output, without its ID and its index.
 Events = Iterator[dict[str, Any]]
 
 
-class NativeAnswer(Answer):
-    """One active request; tokens and faults have the same schedule as in a chat completion."""
+class ResponsesReply(ChatReply):
+    """A reply in the Responses API; tokens and faults have the same schedule as in a chat completion."""
 
     async def reply_with_document(self) -> web.Response:
         await asyncio.sleep(self.script.first_delay_s)
         self.record.tokens_sent = len(self.chunks)
         self.stats.end_request(self.record, "finished")
-        return web.json_response(self.document([item for item, _ in self.items()]))
+        return web.json_response(self.build_document([item for item, _ in self.build_items()]))
 
     async def reply_with_stream(self) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
@@ -29,7 +30,7 @@ class NativeAnswer(Answer):
         await self.send_event(response, {"type": "response.created", "response": {"status": "in_progress"}})
         await asyncio.sleep(self.script.first_delay_s)
         output: list[dict[str, Any]] = []
-        for item, deltas in self.items():
+        for item, deltas in self.build_items():
             location = {"output_index": len(output), "item_id": item["id"]}
             await self.send_event(
                 response, {"type": "response.output_item.added", **location, "item": {"type": item["type"]}}
@@ -43,7 +44,7 @@ class NativeAnswer(Answer):
             output.append(item)
             await self.send_event(response, {"type": "response.output_item.done", **location, "item": item})
         await self.play_fault(self.record.tokens_sent, response, all_sent=True)
-        final_response = self.document(output)
+        final_response = self.build_document(output)
         self.stats.end_request(self.record, "finished")
         if self.finish:
             await self.send_event(
@@ -52,9 +53,9 @@ class NativeAnswer(Answer):
         return response
 
     async def send_event(self, response: web.StreamResponse, payload: dict[str, Any]) -> None:
-        await response.write(f"event: {payload['type']}\n".encode() + sse_event(payload))
+        await response.write(f"event: {payload['type']}\n".encode() + build_sse_event(payload))
 
-    def document(self, output: list[dict[str, Any]]) -> dict[str, Any]:
+    def build_document(self, output: list[dict[str, Any]]) -> dict[str, Any]:
         reason = INCOMPLETE_REASONS.get(self.finish or "")
         return {
             "id": self.id,
@@ -63,25 +64,25 @@ class NativeAnswer(Answer):
             "incomplete_details": {"reason": reason} if reason else None,
             "model": self.model,
             "output": output,
-            "usage": self.usage("input_tokens", "output_tokens") if self.script.usage is not False else None,
+            "usage": self.build_usage("input_tokens", "output_tokens") if self.script.usage is not False else None,
         }
 
-    def items(self) -> Iterator[tuple[dict[str, Any], Events]]:
+    def build_items(self) -> Iterator[tuple[dict[str, Any], Events]]:
         """Yield the complete items of the output, each with the events that build it."""
         script = self.script
         if script.reasoning or script.summary or script.encrypted:
-            yield self.reasoning_item()
+            yield self.build_reasoning_item()
         texts = [chunk for chunk in self.chunks if isinstance(chunk, str)]
         if texts or script.refusal:
-            yield self.message_item(texts)
+            yield self.build_message_item(texts)
         for call in script.tool_calls:
-            yield self.call_item(call), iter(())
+            yield self.build_call_item(call), iter(())
 
-    def reasoning_item(self) -> tuple[dict[str, Any], Events]:
+    def build_reasoning_item(self) -> tuple[dict[str, Any], Events]:
         script = self.script
         item = {
             "type": "reasoning",
-            "id": "rs_theirs",
+            "id": "rs_upstream",
             "summary": [{"type": "summary_text", "text": text} for text in script.summary],
             "content": [{"type": "reasoning_text", "text": script.reasoning}] if script.reasoning else [],
             "encrypted_content": script.encrypted,
@@ -98,11 +99,11 @@ class NativeAnswer(Answer):
 
         return item, deltas()
 
-    def message_item(self, texts: list[str]) -> tuple[dict[str, Any], Events]:
+    def build_message_item(self, texts: list[str]) -> tuple[dict[str, Any], Events]:
         script = self.script
         content: list[dict[str, Any]] = []
         if texts:
-            logprobs = [logprob for text in texts for logprob in token_logprobs(text)] if script.logprobs else []
+            logprobs = [logprob for text in texts for logprob in build_logprobs(text)] if script.logprobs else []
             annotations = list(script.annotations)
             content.append(
                 {"type": "output_text", "text": "".join(texts), "annotations": annotations, "logprobs": logprobs}
@@ -113,7 +114,7 @@ class NativeAnswer(Answer):
         def deltas() -> Events:
             location = {"content_index": 0}
             for text in texts:
-                logprobs = token_logprobs(text) if script.logprobs else []
+                logprobs = build_logprobs(text) if script.logprobs else []
                 yield {"type": "response.output_text.delta", **location, "delta": text, "logprobs": logprobs}
             for annotation in script.annotations:
                 yield {"type": "response.output_text.annotation.added", **location, "annotation": annotation}
@@ -122,12 +123,11 @@ class NativeAnswer(Answer):
             for word in split_words(script.refusal):
                 yield {"type": "response.refusal.delta", "content_index": len(content) - 1, "delta": word}
 
-        return {"type": "message", "id": "msg_theirs", "role": "assistant", "content": content}, deltas()
+        return {"type": "message", "id": "msg_upstream", "role": "assistant", "content": content}, deltas()
 
-    def call_item(self, call: dict[str, str]) -> dict[str, Any]:
-        common = {"id": "fc_theirs", "call_id": call.get("id", f"call_{self.id}"), "name": call["name"]}
-        if {"type": "custom", "name": call["name"]} in [
-            {"type": tool.get("type"), "name": tool.get("name")} for tool in self.tools
-        ]:
+    def build_call_item(self, call: dict[str, str]) -> dict[str, Any]:
+        common = {"id": "fc_upstream", "call_id": call.get("id", f"call_{self.id}"), "name": call["name"]}
+        is_custom = any(tool.get("type") == "custom" and tool.get("name") == call["name"] for tool in self.tools)
+        if is_custom:
             return {"type": "custom_tool_call", **common, "input": json.loads(call["arguments"])["input"]}
         return {"type": "function_call", **common, "arguments": call["arguments"]}
