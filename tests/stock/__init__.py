@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.stock.behavior", "tests.stock.journey")
+pytest.register_assert_rewrite("tests.stock.behavior", "tests.stock.all_features")

@@ -28,18 +28,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @dataclass(frozen=True)
 class Servers:
-    """A running PostgreSQL with a PgBouncer in front of it, and a Redis for each stack."""
+    """A running PostgreSQL with a running PgBouncer in front of it, and a Redis for each stack."""
 
     home: Home
     postgres: Postgres
     pgbouncer: PgBouncer
 
-    def redis(self, name: str) -> Redis:
-        """The Redis that the stack of this name starts."""
+    def create_redis(self, name: str) -> Redis:
+        """Return the Redis for the stack of this name; it is not started yet."""
         return Redis(self.home.path / f"redis-{name}")
 
-    def errors(self, database: str) -> list[str]:
-        """The errors that PostgreSQL logged for a database."""
+    def read_errors(self, database: str) -> list[str]:
+        """Return the errors that PostgreSQL logged for a database."""
         lines = self.home.log_file("postgres").read_text().splitlines()
         return [line for line in lines if f"@{database} ERROR:" in line or f"@{database} FATAL:" in line]
 
@@ -65,9 +65,9 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
 
 @pytest.fixture(scope="session")
 def migrated_database(servers: Servers) -> str:
-    """The name of a migrated, empty database; only the tests analyze its tables.
+    """The name of an empty, migrated database; copies of it are analyzed only by the tests.
 
-    Autovacuum ignores these tables, so that no test passes only because autovacuum ran before it.
+    Autovacuum ignores its tables, so that no test passes only because autovacuum ran before the test.
     """
     servers.postgres.create_database("migrated_database")
     migrations.upgrade(servers.postgres.url("migrated_database"))
@@ -94,7 +94,7 @@ def running_stack(
         servers.postgres.set_role_variables(name, TIMEOUTS)
         pooled_url = servers.pgbouncer.url(name)
     home = tmp_path_factory.mktemp(name) / "home"
-    with StockStack(home, servers.postgres.url(name), servers.redis(name), _model_server, pooled_url) as stack:
+    with StockStack(home, servers.postgres.url(name), servers.create_redis(name), _model_server, pooled_url) as stack:
         stack.start_all()
         yield stack
 
@@ -103,8 +103,9 @@ def running_stack(
 def stack(request: pytest.FixtureRequest, running_stack: StockStack) -> Iterator[StockStack]:
     """The stack with its database in one of the states through which an installation passes.
 
-    new: no table has been analyzed. analyzed: all tables were analyzed while they were small. filled: 100,000
-    responses were added after the analysis, so the statistics are outdated.
+    - new: no table has been analyzed.
+    - analyzed: all tables were analyzed while they were small.
+    - filled: 100,000 responses were added after the analysis, so the statistics are outdated.
     """
     if request.param == "analyzed":
         running_stack.sql("analyze")
@@ -114,15 +115,15 @@ def stack(request: pytest.FixtureRequest, running_stack: StockStack) -> Iterator
         filling.copy_ended_responses(
             running_stack.admin_url, filling.create_completed_responses(running_stack), filling.ENDED_COUNT
         )
-    analysis_count = running_stack.analysis_count()
+    analysis_count = running_stack.count_analyses()
     assert analysis_count == 0 or request.param != "new"
     yield running_stack
-    assert running_stack.analysis_count() == analysis_count
+    assert running_stack.count_analyses() == analysis_count
 
 
 @pytest.fixture(scope="module")
 def recording(request: pytest.FixtureRequest, servers: Servers, migrated_database: str) -> Recording:
-    """A recording of the plans of the statements sent to a new database, named by the module's `DATABASE`."""
+    """A recording of the plans of all statements sent to a new database, named by the module's `DATABASE`."""
     name = request.module.DATABASE
     servers.postgres.create_database(name, migrated_database)
     return Recording(servers.postgres, name, servers.home.log_file("postgres"))
@@ -139,6 +140,6 @@ def recorded_stack(
     """API, worker and sweeper on the database with recorded plans."""
     name = request.module.DATABASE
     home = tmp_path_factory.mktemp(name) / "home"
-    with StockStack(home, servers.postgres.url(name), servers.redis(name), _model_server) as stack:
+    with StockStack(home, servers.postgres.url(name), servers.create_redis(name), _model_server) as stack:
         stack.start_all(WAIT_IN_SLOT_S="0", WAIT_BETWEEN_S="1", FOLLOW_S="3", KEY_CACHE_S="0")
         yield stack

@@ -11,9 +11,9 @@ from tests.harness.stack import Stack
 from tests.model_server import ModelServer
 from tests.stock.servers import ADMIN, ROLE, Redis
 
-# Short timeouts, so that recovery completes within seconds. The other timeouts keep their defaults, because a slow
-# machine may need them.
-CLOCKS = {
+# Short timeouts, so that recovery completes within seconds. All other timeouts keep their defaults, because a slow
+# machine may need the defaults.
+SHORT_TIMEOUTS = {
     "LEASE_S": "3",
     "RENEW_EVERY_S": "0.5",
     "WORKER_SEEN_S": "3",
@@ -54,9 +54,9 @@ requests_per_minute = 2
 
 
 class StockStack(Stack):
-    """A `Stack` with Debian's Redis, and with PgBouncer in front of PostgreSQL if `pooled_url` is given.
+    """A `Stack` with Debian's Redis, and with PgBouncer in front of PostgreSQL if `pooled_url` is not None.
 
-    The statements of the tests go directly to PostgreSQL, with the role of a superuser.
+    The statements of the tests are sent directly to PostgreSQL, as a superuser.
     """
 
     def __init__(
@@ -66,28 +66,28 @@ class StockStack(Stack):
         config.write_text(CONFIG.format(url=models.base_url, concurrency=CONCURRENCY, running_limit=RUNNING_LIMIT))
         super().__init__(home, database_url, config, models)
         self._redis = redis
-        self._env |= {f"BACKBURNER_{name}": value for name, value in CLOCKS.items()}
+        self._env |= {f"BACKBURNER_{name}": value for name, value in SHORT_TIMEOUTS.items()}
         self._env["BACKBURNER_REDIS_URL"] = redis.url
         if pooled_url is not None:
             self._env |= {"BACKBURNER_DATABASE_URL": pooled_url, "BACKBURNER_DATABASE_POOLED": "1"}
 
     @property
     def database(self) -> str:
-        """The name of its database."""
+        """The name of the database."""
         return self.database_url.rpartition("/")[2]
 
     @property
     def admin_url(self) -> str:
-        """The URL of its database for a superuser."""
+        """The URL of the database for a superuser."""
         return self.database_url.replace(f"//{ROLE}:", f"//{ADMIN}:", 1)
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment variables of its processes and commands."""
+        """The environment variables of the processes and of commands."""
         return dict(self._env)
 
     def start_all(self, **settings: str) -> None:
-        """Start Redis, then API, worker and sweeper simultaneously, and wait until all are ready."""
+        """Start Redis, then API, worker and sweeper simultaneously, and wait until all of them are ready."""
         self._env |= {f"BACKBURNER_{name}": value for name, value in settings.items()}
         self.start("redis")
         self.start_simultaneously(*PARTS)
@@ -102,13 +102,13 @@ class StockStack(Stack):
         """Whether no response is waiting or running."""
         return self.sql("select 1 from responses where status in ('queued', 'in_progress') limit 1") == []
 
-    def analysis_count(self) -> int:
-        """The number of times that PostgreSQL has analyzed a table of the database."""
+    def count_analyses(self) -> int:
+        """Count how many times PostgreSQL has analyzed a table of the database."""
         ((count,),) = self.sql("select sum(analyze_count + autoanalyze_count) from pg_stat_user_tables")
         return int(count)
 
     def start_simultaneously(self, *names: str) -> None:
-        """Start the named processes, and wait until all are ready."""
+        """Start the named processes, and wait until all of them are ready."""
         for child in [self.launch(name) for name in names]:
             child.wait_until_ready()
 

@@ -1,4 +1,4 @@
-"""A load of clients that create background responses and poll each of them until it has ended."""
+"""Runs clients that create background responses and poll each response until it has ended."""
 
 import time
 from collections import Counter
@@ -11,7 +11,7 @@ import openai
 from tests.harness.waiting import until
 from tests.stock.deployment import StockStack
 
-# The first 16 clients exceed the model's `concurrency` of 12, the last 8 the project's `running` limit of 4.
+# 16 clients of `narrow` exceed its `concurrency` of 12; 8 clients of `scripted` exceed its `running` limit of 4.
 CLIENT_MODELS = ("narrow",) * 16 + ("scripted",) * 8
 POLL_INTERVAL_S = 0.1
 # The model server takes about 1 s for a response, so that both queues fill even on a busy machine.
@@ -21,7 +21,7 @@ MAX_DURATION_S = 20
 
 @dataclass
 class LoadResult:
-    """What the clients observed.
+    """The responses and errors that the clients received.
 
     Args:
         errors: number of error replies, by call and status.
@@ -66,7 +66,7 @@ def _run_client(
     script = stack.models.script(tokens=TOKEN_COUNT, delay_s=TOKEN_DELAY_S)
 
     def poll_once(response_id: str) -> bool:
-        """Poll a response and record the result; return whether to stop polling it."""
+        """Poll a response and record the result; return whether to stop polling the response."""
         try:
             status = client.responses.retrieve(response_id).status
         except openai.APIStatusError as error:

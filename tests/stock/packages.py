@@ -1,4 +1,4 @@
-"""Install the Debian packages that the stock suite runs, without starting their services."""
+"""Installs the Debian packages that the stock suite needs, without starting their services."""
 
 import os
 import shutil
@@ -11,18 +11,18 @@ from pathlib import Path
 from tests.stock.servers import POSTGRES_VERSION
 
 PACKAGES = (f"postgresql-{POSTGRES_VERSION}", "redis-server", "pgbouncer")
-# invoke-rc.d and deb-systemd-invoke ask this program before they start a service; 101 forbids it.
+# Debian's package scripts run this program before they start a service; exit status 101 forbids the start.
 POLICY = Path("/usr/sbin/policy-rc.d")
 FORBIDDING_POLICY = "#!/bin/sh\nexit 101\n"
 APT = ("apt-get", "-o", "DPkg::Lock::Timeout=120", "-y", "--no-install-recommends")
 
 
 class InstallError(RuntimeError):
-    """A package is missing, and it cannot be installed on this system or by this user."""
+    """A missing package cannot be installed on this system or by this user."""
 
 
-def missing_packages() -> list[str]:
-    """The packages that are not installed."""
+def find_missing_packages() -> list[str]:
+    """Return the names of the packages that are not installed."""
     if shutil.which("dpkg-query") is None:
         return list(PACKAGES)
     process = subprocess.run(
@@ -35,7 +35,7 @@ def missing_packages() -> list[str]:
     return [name for name in PACKAGES if name not in installed]
 
 
-def install(names: list[str]) -> None:
+def install_packages(names: list[str]) -> None:
     """Install packages with apt, as root or through sudo.
 
     Raises:
@@ -45,11 +45,11 @@ def install(names: list[str]) -> None:
     if shutil.which("apt-get") is None:
         raise InstallError(f"The stock suite needs Debian 12 or a system with its packages; missing: {packages}.")
     if os.geteuid() != 0 and subprocess.run(["sudo", "-n", "true"], check=False, capture_output=True).returncode != 0:
-        raise InstallError(f"Install the packages as root, then run this again: apt-get install {packages}")
+        raise InstallError(f"Install the packages as root, then run `make stock` again: apt-get install {packages}")
     print(f"Installing {packages} ...", flush=True)
     with _forbid_service_starts():
         if _run_apt("install", *names).returncode != 0:
-            # The package lists are empty, as in a new container, or outdated.
+            # The package lists are outdated, or empty as in a new container.
             _require_success(_run_apt("update"))
             _require_success(_run_apt("install", *names))
 
@@ -83,13 +83,17 @@ def _run_as_root(*command: str) -> subprocess.CompletedProcess[str]:
 
 def main() -> None:
     """Install missing packages; exit with an error if that is impossible, because the suite must not skip any test."""
-    if names := missing_packages():
+    names = find_missing_packages()
+    if names:
         try:
-            install(names)
+            install_packages(names)
         except InstallError as error:
             sys.exit(f"make stock: {error}")
-    if names := missing_packages():
-        sys.exit(f"make stock: apt-get reported success, but these packages are not installed: {' '.join(names)}")
+    missing_names = find_missing_packages()
+    if missing_names:
+        sys.exit(
+            f"make stock: apt-get reported success, but these packages are not installed: {' '.join(missing_names)}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Plans logged by PostgreSQL's `auto_explain`: statements with their estimated costs."""
+"""Reads the plans that PostgreSQL's `auto_explain` logs: statements with their estimated costs."""
 
 import json
 import re
@@ -24,10 +24,10 @@ _LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b")
 
 @dataclass(frozen=True)
 class Plan:
-    """One execution of one statement.
+    """The plan of one execution of a statement.
 
     Args:
-        statement: its text on one line, without literals.
+        statement: text of the statement on one line, without literals.
         cost: estimated total cost of the plan, in the planner's units.
         duration_ms: execution time, without planning.
     """
@@ -40,7 +40,7 @@ class Plan:
 class Recording:
     """The plans of the statements that the deployment's role sends to one database.
 
-    Only sessions of this role that begin after the construction load `auto_explain`; other sessions keep the defaults.
+    Only new sessions of this role load `auto_explain`; all other sessions keep the default settings.
 
     Args:
         log_path: path of PostgreSQL's log.
@@ -48,7 +48,7 @@ class Recording:
 
     def __init__(self, postgres: Postgres, database: str, log_path: Path) -> None:
         postgres.set_role_variables(database, SETTINGS)
-        self._cost_limit = float(postgres.setting("jit_above_cost"))
+        self._cost_limit = float(postgres.read_setting("jit_above_cost"))
         self._database = database
         self._log_path = log_path
         self._log_offset = 0
@@ -63,10 +63,11 @@ class Recording:
         for plan in _parse_plans(text, self._database):
             if plan.statement not in plans or plan.cost > plans[plan.statement].cost:
                 plans[plan.statement] = plan
-        return dict(sorted(plans.items(), key=lambda item: -item[1].cost))
+        sorted_plans = sorted(plans.values(), key=lambda plan: plan.cost, reverse=True)
+        return {plan.statement: plan for plan in sorted_plans}
 
-    def expensive_statements(self, plans: Mapping[str, Plan]) -> list[str]:
-        """The costs and texts of the statements that PostgreSQL would compile with JIT under its default settings."""
+    def find_expensive_statements(self, plans: Mapping[str, Plan]) -> list[str]:
+        """Return the costs and texts of the statements that PostgreSQL would compile with JIT by default."""
         return [f"{plan.cost:.0f}: {text:.200}" for text, plan in plans.items() if plan.cost >= self._cost_limit]
 
 
@@ -75,12 +76,12 @@ def _parse_plans(log: str, database: str) -> Iterator[Plan]:
         if entry_database == database:
             entry = json.loads(text)
             yield Plan(
-                statement=normalize(entry["Query Text"]),
+                statement=normalize_statement(entry["Query Text"]),
                 cost=entry["Plan"]["Total Cost"],
                 duration_ms=float(duration),
             )
 
 
-def normalize(statement: str) -> str:
+def normalize_statement(statement: str) -> str:
     """Return the statement on one line with its literals replaced, so that all its executions have the same text."""
     return " ".join(_LITERAL.sub("?", statement).split())

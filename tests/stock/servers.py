@@ -1,4 +1,4 @@
-"""Debian's PostgreSQL, Redis and PgBouncer as processes in a temporary folder, with the settings that Debian ships."""
+"""Prepares Debian's PostgreSQL, Redis and PgBouncer, with Debian's default settings and files in one folder."""
 
 import getpass
 import os
@@ -28,14 +28,15 @@ ROLE = "backburner"
 ADMIN = "admin"
 REDIS_CONF = Path("/etc/redis/redis.conf")
 PGBOUNCER_INI = Path("/etc/pgbouncer/pgbouncer.ini")
-# Variables of the deployment's role (docs/pgbouncer.md), because a pooled deployment sends no connection `options`.
+# Variables of the deployment's role, which are necessary because a pooled deployment sends no connection `options`
+# (docs/pgbouncer.md).
 TIMEOUTS = {"statement_timeout": "5s", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "10s"}
 
 
-def command_as_user(user: str, argv: Sequence[str], signal_name: str = "TERM") -> list[str]:
-    """The command that runs `argv` as a system user with all its groups; `argv` itself unless this process is root.
+def build_command_as_user(user: str, argv: Sequence[str], signal_name: str = "TERM") -> list[str]:
+    """Return the command that runs `argv` as a system user with all of its groups; without root, return `argv` itself.
 
-    A change of user clears the signal that a process gets when its parent dies, so `setpriv` requests it again.
+    A change of user clears the signal that a process gets when its parent ends, so `setpriv` requests the signal again.
     """
     if os.geteuid() != 0:
         return list(argv)
@@ -52,8 +53,8 @@ def _create_owned_folder(folder: Path, user: str) -> Path:
     return folder
 
 
-def _private_copy(source: Path, target: Path, user: str) -> Path:
-    """Copy a configuration file that only root and its service may read."""
+def _copy_private_file(source: Path, target: Path, user: str) -> Path:
+    """Copy a configuration file that only root and its service may read; only `user` may read the copy."""
     is_readable = os.access(source, os.R_OK)
     text = source.read_text() if is_readable else subprocess.check_output(["sudo", "-n", "cat", str(source)], text=True)
     target.write_text(text)
@@ -70,7 +71,7 @@ def _accepts_connections(port: int) -> bool:
 
 
 class Postgres:
-    """A cluster created by `pg_createcluster`; only its folders, port and roles differ from the defaults."""
+    """A cluster that `pg_createcluster` creates; only its folders, port and roles differ from the defaults."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
@@ -102,7 +103,7 @@ class Postgres:
         server = [str(PROGRAM_FOLDER / "postgres"), "-D", str(data_folder), "-c", f"config_file={configuration_file}"]
         return Part(
             name="postgres",
-            argv=command_as_user(self._owner, server, "QUIT"),
+            argv=build_command_as_user(self._owner, server, "QUIT"),
             ready=lambda _pid: _accepts_connections(self.port),
             stop_signal=signal.SIGQUIT,  # an immediate stop without a checkpoint, because the data is discarded
             grace_s=30,
@@ -123,7 +124,7 @@ class Postgres:
         ]
         commands = [f"--command={statement}" for statement in statements]
         subprocess.run(
-            command_as_user(self._owner, [*psql, "--dbname=postgres", *commands]),
+            build_command_as_user(self._owner, [*psql, "--dbname=postgres", *commands]),
             check=True,
             capture_output=True,
             cwd="/",
@@ -139,8 +140,8 @@ class Postgres:
                     )
                 )
 
-    def setting(self, name: str) -> str:
-        """The value of a variable in a new session."""
+    def read_setting(self, name: str) -> str:
+        """Return the value of a variable in a new session."""
         with psycopg.connect(self.url("postgres")) as connection:
             row = connection.execute("select current_setting(%s)", (name,)).fetchone()
         assert row is not None
@@ -157,7 +158,7 @@ class Postgres:
 
 
 class Redis:
-    """A Redis with Debian's `redis.conf`; only its port, folder, log and PID file differ."""
+    """A Redis with Debian's `redis.conf`; only its port, folder, log and PID file differ from the defaults."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -170,12 +171,14 @@ class Redis:
     def prepare(self) -> Part:
         """Create the folder of the server; return the `Part` that runs the server."""
         folder = _create_owned_folder(self._folder, "redis")
-        configuration_file = _private_copy(REDIS_CONF, folder / "redis.conf", "redis")
+        configuration_file = _copy_private_file(REDIS_CONF, folder / "redis.conf", "redis")
         options = {"port": str(self.port), "dir": str(folder), "pidfile": str(folder / "redis.pid"), "logfile": '""'}
         arguments = [argument for name, value in options.items() for argument in (f"--{name}", value)]
         return Part(
             name="redis",
-            argv=command_as_user("redis", ["redis-server", str(configuration_file), *arguments, "--daemonize", "no"]),
+            argv=build_command_as_user(
+                "redis", ["redis-server", str(configuration_file), *arguments, "--daemonize", "no"]
+            ),
             ready=lambda _pid: self._is_reachable(),
         )
 
@@ -212,7 +215,7 @@ class PgBouncer:
             "auth_file": users_file,
             "pool_mode": "transaction",
         }
-        configuration_file = _private_copy(PGBOUNCER_INI, folder / "pgbouncer.ini", "postgres")
+        configuration_file = _copy_private_file(PGBOUNCER_INI, folder / "pgbouncer.ini", "postgres")
         text = configuration_file.read_text()
         text = text.replace("\n[databases]\n", f"\n[databases]\n* = host=127.0.0.1 port={self._postgres.port}\n", 1)
         # The last value of a name applies, so these lines override the values of the package.
@@ -220,6 +223,6 @@ class PgBouncer:
         configuration_file.write_text(f"{text}\n[pgbouncer]\n{overrides}")
         return Part(
             name="pgbouncer",
-            argv=command_as_user("postgres", ["pgbouncer", str(configuration_file)]),
+            argv=build_command_as_user("postgres", ["pgbouncer", str(configuration_file)]),
             ready=lambda _pid: _accepts_connections(self.port),
         )

@@ -1,4 +1,4 @@
-"""Planner costs after PostgreSQL has analyzed the tables while one project and one model had a backlog."""
+"""Planner costs with statistics from a time when one model of one project had a backlog."""
 
 import pytest
 
@@ -26,4 +26,4 @@ def test_no_hot_statement_is_expensive_with_the_statistics_of_a_backlog(
             client.responses.create(model="scripted", input="Hello.", background=True)
         until(lambda: recorded_stack.sql(completed_query) >= [(2 * CONCURRENCY,)])
 
-    assert recording.expensive_statements(recording.read_new_plans()) == []
+    assert recording.find_expensive_statements(recording.read_new_plans()) == []

@@ -1,4 +1,4 @@
-"""Planner costs of the product's statements in a PostgreSQL without statistics."""
+"""Planner costs of all SQL statements in a PostgreSQL without statistics."""
 
 import ast
 import re
@@ -11,15 +11,15 @@ import pytest
 from tests.harness.stack import ROOT
 from tests.harness.waiting import until
 from tests.stock import filling, load
+from tests.stock.all_features import FeatureUser
 from tests.stock.deployment import StockStack
-from tests.stock.journey import Journey
-from tests.stock.plans import Plan, Recording, normalize
+from tests.stock.plans import Plan, Recording, normalize_statement
 
 DATABASE = "plans"
 LOAD_S = 2
 pytestmark = pytest.mark.stock
 _STATEMENT = re.compile(r"\s*(select|insert into|update|delete from|with (recursive )?\w+ (\([\w, ]+\) )?as)\s")
-# Placeholders are replaced when a statement is sent, so its executions share the text before the first placeholder.
+# Placeholders are replaced when a statement is sent, so all executions share only the text before the first one.
 _PLACEHOLDER = re.compile(r"%\(|%s|\{\w*\}|\$\d")
 
 
@@ -28,8 +28,8 @@ class Statement:
     """A statement in a module.
 
     Args:
-        location: its file and line.
-        prefix: its normalized text before the first placeholder.
+        location: file and line of the statement.
+        prefix: normalized text of the statement before the first placeholder.
     """
 
     location: str
@@ -41,32 +41,32 @@ def find_statements(folder: Path) -> Iterator[Statement]:
     for path in sorted(folder.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and _STATEMENT.match(node.value):
-                prefix = normalize(_PLACEHOLDER.split(node.value, maxsplit=1)[0])
+                prefix = normalize_statement(_PLACEHOLDER.split(node.value, maxsplit=1)[0])
                 yield Statement(f"{path.relative_to(folder)}:{node.lineno}", prefix)
 
 
 @pytest.fixture(scope="module")
-def journey(recorded_stack: StockStack, recording: Recording) -> Mapping[str, Plan]:
-    """The plans of all statements sent during a journey through all features."""
-    with Journey(recorded_stack) as journey:
-        journey.run()
+def feature_plans(recorded_stack: StockStack, recording: Recording) -> Mapping[str, Plan]:
+    """The plans of all statements that are sent while all features are used."""
+    with FeatureUser(recorded_stack) as user:
+        user.run()
     unsettled_query = "select 1 from usage_ledger where charged_tokens <> input_tokens + output_tokens limit 1"
     until(lambda: not recorded_stack.sql(unsettled_query), timeout_s=20)
     return recording.read_new_plans()
 
 
 def test_no_statement_is_expensive_on_a_database_without_statistics(
-    recorded_stack: StockStack, recording: Recording, journey: Mapping[str, Plan]
+    recorded_stack: StockStack, recording: Recording, feature_plans: Mapping[str, Plan]
 ) -> None:
-    assert recording.expensive_statements(journey) == []
-    assert recorded_stack.analysis_count() == 0
+    assert recording.find_expensive_statements(feature_plans) == []
+    assert recorded_stack.count_analyses() == 0
 
 
-def test_every_statement_in_the_source_is_recorded(journey: Mapping[str, Plan]) -> None:
+def test_every_statement_in_the_source_is_recorded(feature_plans: Mapping[str, Plan]) -> None:
     missing_statements = [
         statement
         for statement in find_statements(ROOT / "core")
-        if not any(statement.prefix in text for text in journey)
+        if not any(statement.prefix in text for text in feature_plans)
     ]
 
     assert missing_statements == []
@@ -83,4 +83,4 @@ def test_no_hot_statement_is_expensive_on_a_large_database_without_statistics(
     result = load.run(recorded_stack, LOAD_S)
 
     assert result.completed_count > 0
-    assert recording.expensive_statements(recording.read_new_plans()) == []
+    assert recording.find_expensive_statements(recording.read_new_plans()) == []

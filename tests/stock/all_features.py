@@ -1,4 +1,4 @@
-"""One use of every feature, so that API, worker, sweeper and command line send all of their statements."""
+"""Uses every feature once, so that API, worker, sweeper and command line send all of their SQL statements."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,13 +18,13 @@ from tests.stock.deployment import StockStack
 
 TEMPLATE = {"model": "scripted", "instructions": "Be {{manner}}.", "input": "Hello.", "variables": {"manner": {}}}
 LARGE_IMAGE = documents.data_url("image/png", documents.noise(60))
-# More than the first candidate query of a dispatch returns, so that the dispatch sends a second query.
+# More responses than the first candidate query of a dispatch returns, so that the dispatch sends a second query.
 BACKLOG_SIZE = 40
 TERMINAL_STATUSES = {"completed", "failed", "incomplete", "cancelled"}
 
 
-class Journey:
-    """One client and one operator of a stack."""
+class FeatureUser:
+    """A client and an operator of a stack, who use every feature."""
 
     def __init__(self, stack: StockStack) -> None:
         self.stack = stack
@@ -51,13 +51,13 @@ class Journey:
         body = {"model": "scripted", "input": "Hello.", "background": True} | body
         return self.call("POST", "/responses", json=body, expected_status=expected_status, headers=headers or {})
 
-    def status(self, response_id: str) -> str:
+    def poll_status(self, response_id: str) -> str:
         return str(self.call("GET", f"/responses/{response_id}")["status"])
 
-    def wait_for_end(self, response_id: str, status: str = "completed") -> None:
-        """Wait until the response has ended, and assert its status."""
-        until(lambda: self.status(response_id) in TERMINAL_STATUSES, timeout_s=30, first_pause_s=0.1)
-        assert self.status(response_id) == status
+    def wait_for_end(self, response_id: str, expected_status: str = "completed") -> None:
+        """Wait until the response has ended, and assert that it has the expected status."""
+        until(lambda: self.poll_status(response_id) in TERMINAL_STATUSES, timeout_s=30, first_pause_s=0.1)
+        assert self.poll_status(response_id) == expected_status
 
     def run_command(self, *arguments: str, expected_code: int = 0) -> str:
         """Run a `backburner` command; return its output."""
@@ -66,8 +66,8 @@ class Journey:
         return result.stdout
 
     def run(self) -> None:
-        """Run all steps of the journey in order."""
-        for step in (
+        """Use all features, one after another."""
+        for use_feature in (
             self.use_responses,
             self.use_lists_and_context,
             self.use_prompts,
@@ -84,13 +84,13 @@ class Journey:
             self.run_commands,
             self.call_core,
         ):
-            step()
+            use_feature()
 
     def use_responses(self) -> None:
         self.call("GET", "/models")
         response = self.create(headers={"Idempotency-Key": "once"}, metadata={"color": "red"})
-        replay = self.create(headers={"Idempotency-Key": "once"}, metadata={"color": "red"})
-        assert replay["id"] == response["id"]
+        repeated_response = self.create(headers={"Idempotency-Key": "once"}, metadata={"color": "red"})
+        assert repeated_response["id"] == response["id"]
         self.wait_for_end(response["id"])
         for tier in ("flex", "no-limit", "auto"):
             self.wait_for_end(self.create(service_tier=tier)["id"])
@@ -157,18 +157,18 @@ class Journey:
 
     def cancel_and_truncate(self) -> None:
         response = self.create(input=self.stack.models.script(tokens=200, delay_s=0.05))
-        until(lambda: self.status(response["id"]) == "in_progress")
+        until(lambda: self.poll_status(response["id"]) == "in_progress")
         self.call("POST", f"/responses/{response['id']}/cancel")
-        turns: list[dict[str, Any]] = [{"role": "user", "content": f"{number} " * 20} for number in range(10)]
+        messages: list[dict[str, Any]] = [{"role": "user", "content": f"{number} " * 20} for number in range(10)]
         script = self.stack.models.script(text="Yes.", context=100, context_error="vllm")
         truncated_response = self.create(
-            input=[*turns, {"role": "user", "content": script}], truncation="auto", max_output_tokens=16
+            input=[*messages, {"role": "user", "content": script}], truncation="auto", max_output_tokens=16
         )
         self.wait_for_end(truncated_response["id"])
 
     def lose_a_worker(self) -> None:
         response = self.create(input=self.stack.models.script(tokens=12, delay_s=0.1))
-        until(lambda: self.status(response["id"]) == "in_progress")
+        until(lambda: self.poll_status(response["id"]) == "in_progress")
         self.stack.kill("worker")
         self.stack.start("worker")
         self.wait_for_end(response["id"])
@@ -207,7 +207,7 @@ class Journey:
 
     @contextmanager
     def running_foreground_response(self, tokens: int) -> Iterator[str]:
-        """Yield the ID of a running foreground response; the block must stop the API, which disconnects the client."""
+        """Yield the ID of a running foreground response; the block must end the API, which disconnects the client."""
         body = {"model": "scripted", "input": self.stack.models.script(tokens=tokens, delay_s=0.1)}
         headers = {"Authorization": f"Bearer {self.key}"}
         query = "select id from responses where not background and status = 'in_progress'"
