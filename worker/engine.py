@@ -29,13 +29,15 @@ from worker.run.runner import Runner
 
 logger = logging.getLogger(__name__)
 
+# Maximum time in seconds to delete the registration at the end; if it remains, it has no slots and soon expires.
+_UNREGISTER_TIMEOUT_S = 4.0
+
 
 class Engine:
     """Creates the objects of a worker and runs its background tasks on the pool's event loop."""
 
     def __init__(self, core: Core, worker_id: str, lanes: Sequence[str]) -> None:
         self._core = core
-        self._lanes = lanes
         self._pool: AioPool | None = None
         self._worker_id = worker_id
         self._supervisor = RunSupervisor(core.attempts, core.bus, core.settings)
@@ -51,6 +53,15 @@ class Engine:
             on_stalled=_request_shutdown,
         )
         self._background_task: asyncio.Task[None] | None = None
+        self._registration = registration.Registration(
+            core.workers,
+            worker_id,
+            lanes,
+            core.settings.worker_slots,
+            core.catalog.concurrency,
+            interval_s=core.settings.renew_every_s,
+            on_updated=self._record_registration,
+        )
         self._registration_task: asyncio.Task[None] | None = None
         self.runner = Runner(
             core.attempts,
@@ -88,22 +99,19 @@ class Engine:
         self._background_task.add_done_callback(_exit_unless_cancelled)
 
     async def stop(self) -> None:
-        """Mark this worker as leaving and cancel its background tasks."""
-        await self.leave()
+        """Delete this worker's registration and cancel its background tasks."""
+        self.drain()
+        self._registration.leave()
+        if self._registration_task is not None:
+            await asyncio.wait({self._registration_task}, timeout=_UNREGISTER_TIMEOUT_S)
         if self._background_task is not None:
             self._background_task.cancel()
             await asyncio.wait({self._background_task})
 
-    async def leave(self) -> None:
-        """Mark this worker as leaving, so that no more responses are dispatched to its slots."""
+    def drain(self) -> None:
+        """Register this worker as draining, so that no more responses are dispatched to its slots."""
         self._watchdog.leaving = True
-        if self._registration_task is not None:
-            self._registration_task.cancel()
-            await asyncio.wait({self._registration_task})
-        try:
-            await asyncio.to_thread(self._core.workers.unregister, self._worker_id)
-        except errors.StoreUnavailable as error:
-            logger.warning("cannot mark this worker as leaving", extra={"cause": str(error)})
+        self._registration.drain()
 
     def cancel_revoked(self, response_id: str) -> None:
         """Cancel a response after its task was revoked, because Celery would discard every later message for it."""
@@ -115,7 +123,6 @@ class Engine:
         state.revoked.discard(response_id)
 
     async def _run_background_tasks(self) -> None:
-        settings = self._core.settings
         # Use each connection for one request only: a server may close an idle connection just as the worker reuses it,
         # and then the worker cannot know whether the server has read the request.
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
@@ -132,17 +139,7 @@ class Engine:
             tasks.create_task(
                 registration.receive_stop_notices(self._core.bus.redis_url, self._worker_id, self._supervisor.stop)
             )
-            self._registration_task = tasks.create_task(
-                registration.keep_registered(
-                    self._core.workers,
-                    self._worker_id,
-                    self._lanes,
-                    settings.worker_slots,
-                    self._core.catalog.concurrency,
-                    settings.renew_every_s,
-                    self._record_registration,
-                )
-            )
+            self._registration_task = tasks.create_task(self._registration.keep_updated())
             tasks.create_task(self._watchdog.record_heartbeats())
             tasks.create_task(self.consumer_probe.monitor_consumer())
 

@@ -11,7 +11,7 @@ from itertools import combinations
 from typing import Any
 
 from core.config.tiers import LANE, Tier
-from core.tables.conditions import is_busy
+from core.tables.conditions import is_busy, is_live
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ limits (project, model, cap) as (
     where {is_busy()}
     group by lane, tier, project_id, model, worker_id
 ), live as materialized (
-    select id, lanes, slots, models from workers where seen_at > now() - %(worker_seen_s)s * interval '1 s'
+    select id, lanes, slots, models from workers where {is_live()}
 ), pools as materialized (
     select array(select distinct case when lane = any (%(lanes)s) then lane else '' end from unnest(w.lanes) lane)
             as lanes,

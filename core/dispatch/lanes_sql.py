@@ -6,7 +6,7 @@ Hand-written, because it runs under the single dispatch lock.
 from collections.abc import Collection, Sequence
 
 from core.database import Connection
-from core.tables.conditions import is_dispatched, is_waiting
+from core.tables.conditions import is_dispatched, is_live, is_waiting
 
 
 def lock(connection: Connection) -> None:
@@ -55,13 +55,13 @@ with recursive waiting as (
         order by r.lane limit 1) next
 )
 select lane from waiting where not exists (
-    select from workers where waiting.lane = any (lanes) and seen_at > now() - %s * interval '1 s')
+    select from workers where waiting.lane = any (lanes) and slots > 0 and {is_live()})
 """
 
 
 def unserved(connection: Connection, worker_seen_s: float) -> Collection[str]:
-    """Return the lanes with waiting responses that no live worker serves."""
-    return [str(row[0]) for row in connection.execute(_UNSERVED, (worker_seen_s,))]
+    """Return the lanes with waiting responses that no live worker serves; a draining worker serves none."""
+    return [str(row[0]) for row in connection.execute(_UNSERVED, {"worker_seen_s": worker_seen_s})]
 
 
 # All groups of waiting responses, found by a loose index scan. A worker without `models` is assumed to know all models.

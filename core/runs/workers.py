@@ -23,9 +23,10 @@ class Workers:
         lanes: Sequence[str] = (tiers.LANE,),
         models: Mapping[str, int | None] | None = None,
     ) -> None:
-        """Register a worker or refresh its registration; the caller must repeat this well within `worker_seen_s`.
+        """Register a worker or update its registration; the caller must repeat this well within `worker_seen_s`.
 
         Args:
+            slots: the number of responses that the worker runs at once; 0 if it is draining.
             models: the models that the worker knows, each with its limit of running responses or None. Only responses
                 of these models are dispatched to its slots; without a mapping, those of all models.
         """
@@ -35,6 +36,6 @@ class Workers:
             )
 
     def unregister(self, worker_id: str) -> None:
-        """Delete the registration of a worker that accepts no more responses."""
+        """Delete the registration of a worker that exits."""
         with self._database.connection() as connection:
             workers_sql.delete(connection, worker_id)

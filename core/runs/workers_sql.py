@@ -36,16 +36,16 @@ def register(
     slots: int,
     models: Mapping[str, int | None] | None,
 ) -> None:
-    """Register a worker, or refresh `seen_at` and `models` of its row."""
+    """Register a worker, or update `seen_at`, `slots` and `models` of its row."""
     connection.execute(
         "insert into workers (id, hostname, pid, lanes, slots, models) values (%s, %s, %s, %s, %s, %s)"
-        " on conflict (id) do update set seen_at = now(), models = excluded.models",
+        " on conflict (id) do update set seen_at = now(), slots = excluded.slots, models = excluded.models",
         (worker_id, hostname, pid, sorted(lanes), slots, None if models is None else jsonio.dumps(models)),
     )
 
 
 def delete(connection: Connection, worker_id: str) -> None:
-    """Delete the row of a worker that accepts no more responses."""
+    """Delete the row of a worker that exits."""
     connection.execute("delete from workers where id = %s", (worker_id,))
 
 

@@ -1,4 +1,4 @@
-"""SQL conditions on the status of a response, generated from the statuses and their transitions.
+"""SQL conditions on the status of a response, generated from the statuses and their transitions, and on workers.
 
 A status is a literal in SQL, never a parameter: Postgres uses a partial index only if it can prove the condition of the
 index when it plans the statement.
@@ -47,6 +47,11 @@ def is_dispatched(row: str = "") -> str:
 def is_busy(row: str = "") -> str:
     """Return the condition that a response occupies a slot, or is about to."""
     return f"({has_status(Status.IN_PROGRESS, row=row)} or ({is_dispatched(row)}))"
+
+
+def is_live(row: str = "") -> str:
+    """Return the condition that a worker was seen in the last `worker_seen_s` seconds, a parameter of the statement."""
+    return f"{_prefix(row)}seen_at > now() - %(worker_seen_s)s * interval '1 s'"
 
 
 def deadline(row: str = "") -> str:

@@ -28,7 +28,7 @@ def connect(engine: Engine, settings: Settings) -> None:
         # Celery stops the pool, because Celery stops its consumer first: if the broker hangs, that could take longer
         # than systemd or Docker waits before it kills the process.
         for pool in pools:
-            asyncio.run_coroutine_threadsafe(engine.leave(), pool.loop)
+            pool.loop.call_soon_threadsafe(engine.drain)
             pool.loop.call_soon_threadsafe(pool.loop.call_later, settings.drain_s, pool.cancel_all)
         exit_timer = threading.Timer(
             settings.drain_s + CLEANUP_TIMEOUT_S + _ENGINE_TIMEOUT_S, os._exit, (os.EX_TEMPFAIL,)

@@ -1,6 +1,7 @@
 """Background tasks of a worker: update its registration, receive stop notices, dispatch when slots become free."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -26,31 +27,77 @@ _RETRY_INTERVAL_S = 0.5
 _MIN_PAUSE_S = 0.005
 
 
-async def keep_registered(
-    workers: Workers,
-    worker_id: str,
-    lanes: Sequence[str],
-    slots: int,
-    models: Mapping[str, int | None],
-    interval_s: float,
-    on_updated: Callable[[], None],
-) -> None:
-    """Update this worker's registration every `interval_s` seconds; call `on_updated` after each successful update."""
-    while True:
+class Registration:
+    """The worker's row in the table `workers`, from which other processes learn its free slots and whether it drains.
+
+    One coroutine makes all changes, one after another: an update that is still in flight can neither undo a drain nor
+    restore the row after its deletion.
+    """
+
+    def __init__(
+        self,
+        workers: Workers,
+        worker_id: str,
+        lanes: Sequence[str],
+        slots: int,
+        models: Mapping[str, int | None],
+        *,
+        interval_s: float,
+        on_updated: Callable[[], None],
+    ) -> None:
+        """Prepare the registration.
+
+        Args:
+            models: the models that the worker knows, each with its limit of running responses or None.
+            interval_s: seconds between two updates.
+            on_updated: called after each successful update.
+        """
+        self._workers = workers
+        self._worker_id = worker_id
+        self._lanes = lanes
+        self._slots = slots
+        self._models = models
+        self._interval_s = interval_s
+        self._on_updated = on_updated
+        self._is_leaving = False
+        self._has_changed = asyncio.Event()
+
+    def drain(self) -> None:
+        """Register as draining, without slots: no more responses are dispatched to this worker."""
+        self._slots = 0
+        self._has_changed.set()
+
+    def leave(self) -> None:
+        """Delete the row; `keep_updated` then returns."""
+        self._is_leaving = True
+        self._has_changed.set()
+
+    async def keep_updated(self) -> None:
+        """Update the row every `interval_s` seconds and after each change, until `leave` is called."""
+        while not self._is_leaving:
+            self._has_changed.clear()
+            await self._update()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._has_changed.wait(), self._interval_s)
+        try:
+            await asyncio.to_thread(self._workers.unregister, self._worker_id)
+        except errors.StoreUnavailable as error:
+            log.warning("cannot delete this worker's registration", extra={"cause": str(error)})
+
+    async def _update(self) -> None:
         try:
             await asyncio.to_thread(
-                workers.register,
-                worker_id,
+                self._workers.register,
+                self._worker_id,
                 hostname=socket.gethostname(),
                 pid=os.getpid(),
-                slots=slots,
-                lanes=lanes,
-                models=models,
+                slots=self._slots,
+                lanes=self._lanes,
+                models=self._models,
             )
-            on_updated()
+            self._on_updated()
         except errors.StoreUnavailable as error:
             log.warning("cannot update this worker's registration", extra={"cause": str(error)})
-        await asyncio.sleep(interval_s)
 
 
 async def receive_stop_notices(

@@ -197,7 +197,7 @@ def stopping_worker(scene: Scene) -> Iterator[None]:
     """The worker is stopping and finishes its runs."""
     worker = scene.stack.children["worker"]
     worker.send_stop_signal()
-    until(lambda: not scene.stack.sql("select 1 from workers"))
+    until(lambda: scene.stack.sql("select slots from workers") == [(0,)])
     assert worker.ended() is None
     yield
     worker.wait_until_stopped()
