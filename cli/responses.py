@@ -9,6 +9,7 @@ import click
 from cli.opening import open_checked_core
 from cli.tail import Printer
 from core import errors, jsonio
+from core.dispatch.waits.waits import Wait
 from core.jsonio import JsonObject
 from core.log import escape_unprintable
 from core.responses.operations import ResponseDetails, Run
@@ -43,13 +44,15 @@ def list_responses(project: str | None, status: str | None, model: str | None, l
 @click.argument("response_id")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show_response(response_id: str, as_json: bool) -> None:
-    """Show a response and all of its attempts."""
+    """Show a response, what it waits for if it is queued, and all of its attempts."""
     with open_checked_core() as core:
         response, runs = core.operations.show(response_id)
+        wait = core.waits.explain(response_id)
     if as_json:
-        click.echo(json.dumps({**asdict(response), "attempts": [asdict(run) for run in runs]}, default=str))
+        fields = {"reason": wait and wait.reason, "waits_for": wait and wait.waits_for}
+        click.echo(json.dumps({**asdict(response), **fields, "attempts": [asdict(run) for run in runs]}, default=str))
         return
-    for name, value in _response_fields(response).items():
+    for name, value in _response_fields(response, wait).items():
         click.echo(f"{name:<14}{escape_unprintable(str(value))}")
     for run in runs:
         click.echo(f"{f'attempt {run.attempt}':<14}{escape_unprintable(_describe_attempt(run))}")
@@ -121,13 +124,14 @@ def _print_error(error: errors.Error) -> None:
     click.echo(f"Error: {error}", err=True)
 
 
-def _response_fields(response: ResponseDetails) -> JsonObject:
+def _response_fields(response: ResponseDetails, wait: Wait | None) -> JsonObject:
     fields: JsonObject = {
         "id": response.id,
         "project": response.project,
         "status": response.status,
         "model": response.model,
         "tier": response.tier,
+        "lane": response.lane,
         "kind": "background" if response.background else "foreground",
         "error": response.error,
         "created": _format_time(response.created_at),
@@ -138,6 +142,8 @@ def _response_fields(response: ResponseDetails) -> JsonObject:
         "requeued from": response.requeued_from,
         "requeued as": ", ".join(response.requeued_as),
     }
+    if wait is not None:
+        fields |= {"waits for": wait.waits_for, "reason": wait.reason}
     if response.status == Status.QUEUED:
         fields |= {"dispatched": "yes" if response.dispatched else "no", "due": _format_time(response.available_at)}
         fields |= {"queued until": _format_time(response.queued_until), "ends by": _format_time(response.ends_by)}

@@ -8,11 +8,13 @@ import click
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from cli.opening import open_checked_core
 from core.bootstrap import Core
+from core.dispatch.waits.waits import Load, ResponseGroup, Wait
 from core.jsonio import JsonObject
-from core.responses.operations import Load
+from core.log import escape_unprintable
 
 
 @click.command()
@@ -30,10 +32,11 @@ from core.responses.operations import Load
     "--rows", "max_rows", default=30, show_default=True, type=click.IntRange(min=1), help="Maximum groups shown."
 )
 def top(as_json: bool, watch: bool, interval_s: float, max_rows: int) -> None:
-    """Show waiting and running responses and the slots of the workers.
+    """Show waiting and running responses, why they wait, the workers' slots and the unavailable models.
 
     Responses are grouped by lane, tier, project and model; the groups with the most waiting responses come first.
-    `oldest` is the age of the group's oldest waiting response.
+    `oldest` is the age of the group's oldest waiting response. A draining worker was stopped: it claims no more
+    responses. A model is unavailable if its circuit is open.
     """
     with open_checked_core() as core:
         if not watch:
@@ -46,7 +49,7 @@ def top(as_json: bool, watch: bool, interval_s: float, max_rows: int) -> None:
 
 
 def _print_load(core: Core, as_json: bool, max_rows: int) -> None:
-    load = core.operations.load()
+    load = core.waits.load()
     if as_json:
         click.echo(json.dumps(load_summary(load)))
     else:
@@ -60,50 +63,86 @@ def _watch_load(core: Core, as_json: bool, interval_s: float, max_rows: int) -> 
             time.sleep(interval_s)
     with Live(screen=True, auto_refresh=False) as display:
         while True:
-            display.update(_load_tables(core.operations.load(), max_rows), refresh=True)
+            display.update(_load_tables(core.waits.load(), max_rows), refresh=True)
             time.sleep(interval_s)
 
 
 def load_summary(load: Load) -> JsonObject:
     """The object that `--json` prints."""
+    groups = [group for group, _ in load.groups]
     return {
-        "groups": [asdict(group) for group in load.groups],
+        "groups": [_group_summary(group, wait) for group, wait in load.groups],
         "workers": [asdict(worker) for worker in load.workers],
-        "unserved_lanes": sorted(load.unserved),
-        "waiting": sum(group.waiting for group in load.groups),
-        "dispatched": sum(group.dispatched for group in load.groups),
-        "running": sum(group.running for group in load.groups),
+        "circuits": [{"model": model, **asdict(circuit)} for model, circuit in load.circuits.items()],
+        "unserved_lanes": load.unserved_lanes,
+        "unknown_models": load.unknown_models,
+        "waiting": sum(group.waiting for group in groups),
+        "dispatched": sum(group.dispatched for group in groups),
+        "running": sum(group.running for group in groups),
         "slots": sum(worker.slots for worker in load.workers),
     }
 
 
+def _group_summary(group: ResponseGroup, wait: Wait | None) -> JsonObject:
+    return {**asdict(group), "reason": wait and wait.reason, "waits_for": wait and wait.waits_for}
+
+
 def _load_tables(load: Load, max_rows: int) -> Group:
+    tables = [_group_table(load, max_rows), _worker_table(load)]
+    if load.circuits:
+        tables.append(_circuit_table(load))
+    warnings = [f"No worker serves lane {lane}." for lane in load.unserved_lanes]
+    warnings += [_plain_text(f"No worker of its lane knows the model {model}.") for model in load.unknown_models]
+    return Group(*tables, *warnings)
+
+
+def _group_table(load: Load, max_rows: int) -> Table:
     counts = load_summary(load)
     title = (
         f"{counts['waiting']} waiting, {counts['dispatched']} dispatched, {counts['running']} running; "
         f"{counts['slots']} slots"
     )
-    groups = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left")
     for name in ("lane", "tier", "project", "model"):
-        groups.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold")
     for name in ("waiting", "dispatched", "running", "oldest"):
-        groups.add_column(name, justify="right")
-    for group in load.groups[:max_rows]:
+        table.add_column(name, justify="right")
+    table.add_column("waits for", overflow="fold")
+    for group, wait in load.groups[:max_rows]:
         waiting_text = f"{group.waiting} ({group.later} later)" if group.later else str(group.waiting)
         names = (group.lane, group.tier, group.project, group.model)
-        groups.add_row(*names, waiting_text, str(group.dispatched), str(group.running), _format_age(group.oldest_s))
+        counts_text = (waiting_text, str(group.dispatched), str(group.running), _format_age(group.oldest_s))
+        table.add_row(*names, *counts_text, _plain_text(wait.waits_for) if wait else "")
     if len(load.groups) > max_rows:
-        groups.caption = f"{len(load.groups) - max_rows} more"
-    workers = Table()
+        table.caption = f"{len(load.groups) - max_rows} more"
+    return table
+
+
+def _worker_table(load: Load) -> Table:
+    table = Table()
     for name in ("worker", "pid", "lanes"):
-        workers.add_column(name, overflow="fold")
-    workers.add_column("running", justify="right")
+        table.add_column(name, overflow="fold")
+    table.add_column("running", justify="right")
     for worker in load.workers:
-        workers.add_row(
-            worker.hostname, str(worker.pid), ", ".join(worker.lanes), f"{worker.running} of {worker.slots}"
-        )
-    warnings = [f"No worker serves lane {lane}." for lane in sorted(load.unserved)]
-    return Group(groups, workers, *warnings)
+        running = f"{worker.running}, draining" if worker.draining else f"{worker.running} of {worker.slots}"
+        table.add_row(worker.hostname, str(worker.pid), ", ".join(worker.lanes), running)
+    return table
+
+
+def _circuit_table(load: Load) -> Table:
+    table = Table()
+    table.add_column("unavailable model", overflow="fold")
+    table.add_column("failures", justify="right")
+    table.add_column("next probe")
+    table.add_column("cause", overflow="fold")
+    for model, circuit in load.circuits.items():
+        table.add_row(model, str(circuit.failures), circuit.next_probe, _plain_text(circuit.cause))
+    return table
+
+
+def _plain_text(text: str) -> Text:
+    """The text without Rich's markup, because it may quote a model server."""
+    return Text(escape_unprintable(text))
 
 
 def _format_age(seconds: float | None) -> str:

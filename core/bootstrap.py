@@ -11,6 +11,7 @@ from core.config.catalog import Catalog
 from core.database import Database
 from core.dispatch.dispatcher import Dispatch
 from core.dispatch.doorbell import Doorbell
+from core.dispatch.waits.waits import Waits
 from core.maintenance.sweep import Sweep
 from core.notify.bus import Bus
 from core.prompts.prompts import Prompts
@@ -75,6 +76,7 @@ class Core:
     workers: Workers
     doorbell: Doorbell
     dispatch: Dispatch
+    waits: Waits
     sweep: Sweep
     bus: Bus
     seals: Seals
@@ -136,8 +138,6 @@ def _build_core(
     endings = Endings(database, bus)
     circuits = Circuits(database, max_open_s=settings.wait_between_s, failed_probe_delay_s=2 * settings.sweep_every_s)
     dispatch = Dispatch(database, doorbell, model_catalog, worker_seen_s=settings.worker_seen_s)
-    acceptor = ResponseAcceptor(database, doorbell, dispatch)
-    admission = Admission(database, model_catalog, project_credits, dispatch.rules)
     return Core(
         settings=settings,
         catalog=model_catalog,
@@ -147,7 +147,7 @@ def _build_core(
         audit=Audit(database),
         prompts=Prompts(database, settings),
         ledger=ledger,
-        creation=Creation(database, acceptor, admission, model_catalog, seals, settings),
+        creation=_build_creation(settings, model_catalog, database, doorbell, dispatch, project_credits, seals),
         responses=Responses(database, endings),
         operations=Operations(database, dispatch, endings, model_catalog, settings),
         broadcaster=broadcaster,
@@ -158,10 +158,25 @@ def _build_core(
         workers=Workers(database),
         doorbell=doorbell,
         dispatch=dispatch,
+        waits=Waits(database, doorbell, dispatch.rules),
         sweep=Sweep(database, dispatch, endings, ledger, settings),
         bus=bus,
         seals=seals,
     )
+
+
+def _build_creation(
+    settings: Settings,
+    model_catalog: Catalog,
+    database: Database,
+    doorbell: Doorbell,
+    dispatch: Dispatch,
+    project_credits: Credits,
+    seals: Seals,
+) -> Creation:
+    acceptor = ResponseAcceptor(database, doorbell, dispatch)
+    admission = Admission(database, model_catalog, project_credits, dispatch.rules)
+    return Creation(database, acceptor, admission, model_catalog, seals, settings)
 
 
 def _build_wait_slots(settings: Settings, database: Database, endings: Endings, broadcaster: Broadcaster) -> WaitSlots:

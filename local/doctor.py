@@ -11,12 +11,12 @@ from redis.retry import Retry
 
 from core import errors, schema_version, settings
 from core.bootstrap import database_url, redis_url
-from core.circuits import circuits_sql
 from core.config import catalog
 from core.config.catalog import Catalog
 from core.database import Database, PostgresError, connect
-from core.dispatch import lanes_sql
-from core.runs import workers_sql
+from core.dispatch.capacity_sql import Rules
+from core.dispatch.dispatcher import build_rules
+from core.dispatch.waits.load import WorkerLoad, read_load
 from core.settings import PREFIX, Settings
 from local import ports, web
 from local.findings import Finding, check_model_servers
@@ -51,7 +51,7 @@ def run_checks() -> Iterator[Finding]:
     model_catalog, finding = _check_configuration(current_settings)
     yield finding
     yield _check_api(current_settings)
-    yield from _check_postgres(current_settings)
+    yield from _check_postgres(current_settings, model_catalog)
     yield _check_redis(current_settings)
     yield from check_model_servers(model_catalog)
 
@@ -101,7 +101,7 @@ def _check_api(current_settings: Settings) -> Finding:
     )
 
 
-def _check_postgres(current_settings: Settings) -> Iterator[Finding]:
+def _check_postgres(current_settings: Settings, model_catalog: Catalog) -> Iterator[Finding]:
     try:
         url = database_url(current_settings)
     except errors.Error as error:
@@ -116,12 +116,13 @@ def _check_postgres(current_settings: Settings) -> Iterator[Finding]:
     database = Database(url, connections=1, pooled=current_settings.database_pooled)
     database.open()
     try:
-        yield from _check_schema_and_workers(database, current_settings.worker_seen_s)
+        rules = build_rules(model_catalog, worker_seen_s=current_settings.worker_seen_s)
+        yield from _check_schema_and_workers(database, rules)
     finally:
         database.close()
 
 
-def _check_schema_and_workers(database: Database, seen_s: float) -> Iterator[Finding]:
+def _check_schema_and_workers(database: Database, rules: Rules) -> Iterator[Finding]:
     try:
         revision = schema_version.check(database)
     except errors.Error as error:
@@ -129,23 +130,25 @@ def _check_schema_and_workers(database: Database, seen_s: float) -> Iterator[Fin
         return
     yield Finding("schema", f"version {revision}, on which this program runs")
     with database.connection() as connection:
-        live_workers = workers_sql.select_live(connection, seen_s)
-        open_circuits = circuits_sql.list_open(connection)
-        unserved_lanes = lanes_sql.unserved(connection, seen_s)
-    if live_workers:
-        yield Finding("workers", "; ".join(map(_describe_worker, live_workers)))
+        load = read_load(connection, rules, broker_available=True)  # a check of its own
+    if load.workers:
+        yield Finding("workers", "; ".join(map(_describe_worker, load.workers)))
     else:
-        yield Finding("workers", f"none seen for {seen_s:g} s", "Start one: backburner worker")
-    for lane in unserved_lanes if live_workers else ():
+        yield Finding("workers", f"none seen for {rules.worker_seen_s:g} s", "Start one: backburner worker")
+    for lane in load.unserved_lanes if load.workers else ():
         solution = f"Start one: backburner worker -Q {lane}. Otherwise the responses fail at their deadlines."
         yield Finding("lane", f"{lane}: responses are waiting, and no worker serves it", solution)
-    for circuit in open_circuits:
-        result = f"{circuit.model}: its servers were unavailable {circuit.failures} times in a row; {circuit.cause}"
+    for model in load.unknown_models:
+        solution = "Give the workers the configuration of the API. Otherwise the responses fail at their deadlines."
+        yield Finding("model", f"{model}: responses are waiting, and no worker of their lane knows it", solution)
+    for model, circuit in load.circuits.items():
+        result = f"{model}: its servers were unavailable {circuit.failures} times in a row; {circuit.cause}"
         yield Finding("circuit", result, "Fix or start its model server; waiting responses then run automatically.")
 
 
-def _describe_worker(worker: workers_sql.Worker) -> str:
-    return f"{worker.hostname} pid {worker.pid}, {worker.slots} slots for {', '.join(worker.lanes)}"
+def _describe_worker(worker: WorkerLoad) -> str:
+    slots = "draining, no slots" if worker.draining else f"{worker.slots} slots"
+    return f"{worker.hostname} pid {worker.pid}, {slots} for {', '.join(worker.lanes)}"
 
 
 def _check_redis(current_settings: Settings) -> Finding:

@@ -77,9 +77,7 @@ class Edges:
             with database.connect(
                 url.get_secret_value() if url else "", pooled=self.settings.database_pooled
             ) as connection:
-                return any(
-                    worker.pid == pid for worker in workers_sql.select_live(connection, self.settings.worker_seen_s)
-                )
+                return workers_sql.is_live(connection, pid, worker_seen_s=self.settings.worker_seen_s)
         except ConnectionFailed:
             return False
 

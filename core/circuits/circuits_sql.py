@@ -100,13 +100,3 @@ def delete_old(connection: Connection, retention_s: float) -> None:
         f" (select from responses r where r.id = c.probe and {has_status(Status.IN_PROGRESS, row='r')})",
         (retention_s,),
     )
-
-
-def list_open(connection: Connection) -> list[Circuit]:
-    """Return all open and half-open circuits."""
-    with connection.cursor(row_factory=class_row(Circuit)) as cursor:
-        cursor.execute(
-            "select model, failures, extract(epoch from open_until - now())::double precision as remaining_s, cause"
-            " from circuits order by model"
-        )
-        return cursor.fetchall()

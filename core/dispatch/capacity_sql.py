@@ -20,6 +20,7 @@ class Rules:
 
     Args:
         weights: the weight of each tier.
+        known_models: the configured models. For other models, dispatch observes the limits that workers publish.
         model_caps: the maximum number of simultaneously running responses of each model, over all lanes.
         running_limits: the maximum number of simultaneously running responses of a model in a project, by project name
             and model name. Either may be "*"; the most specific pair applies. None means unlimited.
@@ -30,6 +31,7 @@ class Rules:
 
     weights: Mapping[str, float]
     model_caps: Mapping[str, int]
+    known_models: frozenset[str] = frozenset()
     running_limits: Mapping[tuple[str, str], int | None] = field(default_factory=dict)
     lanes: tuple[str, ...] = (LANE,)
     reserve: float = 0.2

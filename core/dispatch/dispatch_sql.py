@@ -13,14 +13,16 @@ from psycopg.rows import TupleRow
 
 from core.database import Connection
 from core.dispatch.situation import Candidate, CandidateGroup, Choice, ServiceRecord
-from core.dispatch.snapshot import LiveWorker, Occupancy, Snapshot
-from core.tables.conditions import is_busy, is_waiting
+from core.dispatch.snapshot import Snapshot
+from core.dispatch.snapshot_rows import LiveWorker, Occupancy, OpenCircuit
+from core.tables.conditions import is_busy, is_live, is_waiting
 
 # Except for `_HAS_WAITING`, a dispatch runs these statements while it holds the single dispatch lock, so they must be
 # fast. The conditions are those of the partial indexes.
 _CONDITIONS = {
     "waiting": is_waiting("r"),
     "occupying": is_busy("r"),
+    "live": is_live(),
 }
 
 _HAS_WAITING = "select 1 from responses r where {waiting} limit 1"
@@ -31,13 +33,13 @@ select
     (select json_agg(json_build_array(lane, tier, project_id, model, worker_id, n)) from (
         select lane, tier, project_id, model, worker_id, count(*) as n from responses r where {occupying}
         group by lane, tier, project_id, model, worker_id) occupied),
-    (select json_agg(json_build_array(slots_by_id, lanes, models)) from (
-        select json_object_agg(id, slots) as slots_by_id, lanes, models from workers
-        where seen_at > now() - %(worker_seen_s)s * interval '1 s' group by lanes, models) live),
+    (select json_agg(json_build_array(members, lanes, models)) from (
+        select json_agg(json_build_array(id, hostname, pid, slots)) as members, lanes, models from workers
+        where {live} group by lanes, models) workers_by_models),
     (select json_agg(json_build_array(tier, project_id, charged, extract(epoch from had_at))) from fair_shares),
-    (select json_agg(json_build_array(model, open_until <= now() and not exists (
+    (select json_agg(json_build_array(model, exists (
         select from responses r where r.id = circuits.probe
-            and {occupying}))) from circuits),
+            and {occupying}), extract(epoch from open_until - now()), failures, cause) order by model) from circuits),
     (select json_agg(json_build_array(tier, project_id)) from responses where id = any (%(ended_ids)s)),
     extract(epoch from statement_timestamp())
 """
@@ -121,8 +123,8 @@ def has_waiting(connection: Connection) -> bool:
     return connection.execute(_HAS_WAITING).fetchone() is not None
 
 
-def read_snapshot(connection: Connection, *, worker_seen_s: float, ended_ids: Sequence[str]) -> Snapshot:
-    """Read the state from which a dispatch starts. The caller holds the dispatch lock.
+def read_snapshot(connection: Connection, *, worker_seen_s: float, ended_ids: Sequence[str] = ()) -> Snapshot:
+    """Read the state from which a dispatch starts. A caller that dispatches holds the dispatch lock.
 
     Args:
         worker_seen_s: seconds for which a worker is considered live after it has refreshed its registration.
@@ -136,14 +138,14 @@ def read_snapshot(connection: Connection, *, worker_seen_s: float, ended_ids: Se
             Occupancy(CandidateGroup(*group), worker_id, count) for *group, worker_id, count in occupancies or ()
         ],
         workers=[
-            LiveWorker(worker_id, frozenset(lanes), slots, models)
-            for slots_by_id, lanes, models in workers or ()
-            for worker_id, slots in slots_by_id.items()
+            LiveWorker(worker_id, hostname, pid, frozenset(lanes), slots, models)
+            for members, lanes, models in workers or ()
+            for worker_id, hostname, pid, slots in members
         ],
         service_records={
             (tier, project_id): ServiceRecord(tier_charge, at) for tier, project_id, tier_charge, at in records or ()
         },
-        circuits=dict(circuits or ()),
+        circuits={model: OpenCircuit(*values) for model, *values in circuits or ()},
         recent_ends={(tier, project_id) for tier, project_id in recent_ends or ()},
         read_at=float(read_at),
     )

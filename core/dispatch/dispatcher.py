@@ -1,19 +1,17 @@
 """The dispatcher, which enqueues the waiting responses that may run now."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from core.config import tiers
 from core.config.catalog import Catalog
 from core.database import Connection, Database
 from core.dispatch import dispatch_sql, lanes_sql
 from core.dispatch.capacity_sql import Rules
-from core.dispatch.dispatch_sql import Candidates
 from core.dispatch.doorbell import Doorbell
 from core.dispatch.fair_share import fair_share
-from core.dispatch.routing import choose_workers
-from core.dispatch.situation import Choice, Situation
-from core.dispatch.snapshot import Snapshot, compute_capacity, published_concurrency
+from core.dispatch.situation import CandidateGroup, Choice, Situation
+from core.dispatch.snapshot import Snapshot, choose_workers, compute_capacity, published_concurrency
 
 # Maximum number of responses per transaction; the next dispatch processes the remaining ones.
 BATCH_SIZE = 200
@@ -33,21 +31,7 @@ class Dispatch:
     def __init__(self, database: Database, doorbell: Doorbell, catalog: Catalog, *, worker_seen_s: float) -> None:
         self._database = database
         self._doorbell = doorbell
-        self._catalog = catalog
-        running_limits = {
-            (project, model): model_limits.running
-            for project, table in catalog.limits.tables.items()
-            for model, model_limits in table.items()
-        }
-        self.rules = Rules(
-            weights={tier.value: float(weight) for tier, weight in tiers.WEIGHTS.items()},
-            model_caps={name: limit for name, limit in catalog.concurrency.items() if limit is not None},
-            # If any table sets `running`, include the tables that do not: they lift the limit of a less specific table.
-            running_limits=running_limits if any(running_limits.values()) else {},
-            lanes=catalog.lanes.names,
-            reserve=tiers.RESERVE,
-            worker_seen_s=worker_seen_s,
-        )
+        self.rules = build_rules(catalog, worker_seen_s=worker_seen_s)
 
     def dispatch(self, ended_ids: Sequence[str] = ()) -> int:
         """Enqueue the responses that may run now, in all lanes; do nothing while the broker is unavailable.
@@ -106,7 +90,7 @@ class Dispatch:
         if not open_lanes:
             return []
         candidates = dispatch_sql.read_candidates(connection, open_lanes, FIRST_CANDIDATES)
-        situation = self._situation(snapshot, candidates)
+        situation = build_situation(snapshot, self.rules, candidates.by_group, candidates.project_names)
         choices = fair_share(situation, compute_capacity(snapshot), candidates.by_group, BATCH_SIZE)
         # If all candidates of a group were chosen, more responses of the group might have to be chosen too.
         counts = Counter(choice.group for choice in choices)
@@ -116,39 +100,66 @@ class Dispatch:
             choices = fair_share(situation, compute_capacity(snapshot), by_group, BATCH_SIZE)
         return choices
 
-    def _situation(self, snapshot: Snapshot, candidates: Candidates) -> Situation:
-        running_counts: Counter[tuple[str, str]] = Counter()
-        model_counts: Counter[str] = Counter()
-        project_counts: Counter[tuple[str, str]] = Counter()
-        for occupancy in snapshot.occupancies:
-            group = occupancy.group
-            running_counts[group.tier, group.project_id] += occupancy.count
-            model_counts[group.model] += occupancy.count
-            project_counts[group.project_id, group.model] += occupancy.count
-        other_caps = published_concurrency(snapshot)
-        model_caps = {model: cap for model, cap in other_caps.items() if model not in self._catalog.models} | dict(
-            self.rules.model_caps
-        )
-        model_capacity = {model: cap - model_counts[model] for model, cap in model_caps.items()}
-        for model, may_probe in snapshot.circuits.items():
-            model_capacity[model] = min(model_capacity.get(model, 1), int(may_probe))
-        limits = {
-            (group.project_id, group.model): self.rules.running_limit(
-                candidates.project_names[group.project_id], group.model
-            )
-            for group in candidates.by_group
-        }
-        return Situation(
-            weights=self.rules.weights,
-            service_records=snapshot.service_records,
-            running_counts=running_counts,
-            recent_ends=snapshot.recent_ends,
-            model_capacity=model_capacity,
-            project_capacity={
-                pair: limit - project_counts[pair] for pair, limit in limits.items() if limit is not None
-            },
-            reserve=self.rules.reserve,
-        )
+
+def build_rules(catalog: Catalog, *, worker_seen_s: float) -> Rules:
+    """Return the rules of dispatch that a configuration defines.
+
+    Args:
+        worker_seen_s: seconds for which a worker is considered live after it refreshed its registration.
+    """
+    running_limits = {
+        (project, model): model_limits.running
+        for project, table in catalog.limits.tables.items()
+        for model, model_limits in table.items()
+    }
+    return Rules(
+        weights={tier.value: float(weight) for tier, weight in tiers.WEIGHTS.items()},
+        known_models=frozenset(catalog.models),
+        model_caps={name: limit for name, limit in catalog.concurrency.items() if limit is not None},
+        # If any table sets `running`, include the tables that do not: they lift the limit of a less specific table.
+        running_limits=running_limits if any(running_limits.values()) else {},
+        lanes=catalog.lanes.names,
+        reserve=tiers.RESERVE,
+        worker_seen_s=worker_seen_s,
+    )
+
+
+def build_situation(
+    snapshot: Snapshot, rules: Rules, groups: Iterable[CandidateGroup], project_names: Mapping[str, str]
+) -> Situation:
+    """Return the input of `fair_share` for a snapshot.
+
+    Args:
+        groups: the groups for which the result contains the limits of projects.
+        project_names: by project ID, for the projects of these groups.
+    """
+    running_counts: Counter[tuple[str, str]] = Counter()
+    model_counts: Counter[str] = Counter()
+    project_counts: Counter[tuple[str, str]] = Counter()
+    for occupancy in snapshot.occupancies:
+        group = occupancy.group
+        running_counts[group.tier, group.project_id] += occupancy.count
+        model_counts[group.model] += occupancy.count
+        project_counts[group.project_id, group.model] += occupancy.count
+    published_caps = published_concurrency(snapshot).items()
+    model_caps = {model: cap for model, cap in published_caps if model not in rules.known_models}
+    model_caps |= rules.model_caps
+    model_capacity = {model: cap - model_counts[model] for model, cap in model_caps.items()}
+    for model, circuit in snapshot.circuits.items():
+        model_capacity[model] = min(model_capacity.get(model, 1), int(circuit.may_probe))
+    limits = {
+        (group.project_id, group.model): rules.running_limit(project_names[group.project_id], group.model)
+        for group in groups
+    }
+    return Situation(
+        weights=rules.weights,
+        service_records=snapshot.service_records,
+        running_counts=running_counts,
+        recent_ends=snapshot.recent_ends,
+        model_capacity=model_capacity,
+        project_capacity={pair: limit - project_counts[pair] for pair, limit in limits.items() if limit is not None},
+        reserve=rules.reserve,
+    )
 
 
 def _charges_without_choice(snapshot: Snapshot) -> dict[tuple[str, str], float]:

@@ -50,6 +50,14 @@ class Doorbell:
         """Whether the broker is considered available, or the next probe is due."""
         return self._breaker.allows_call
 
+    def is_available(self) -> bool:
+        """Whether the broker answers; after a failure, it is asked at most once a second."""
+        try:
+            with self._breaker.guard_call(*_UNAVAILABLE_ERRORS) as may_try:
+                return may_try and bool(self._redis.ping())
+        except _UNAVAILABLE_ERRORS:
+            return False
+
     def enqueue(self, response_ids: Sequence[str], lane: str, worker_id: str | None = None) -> list[str]:
         """Enqueue the responses in one round trip; return the IDs of those that could not be enqueued.
 

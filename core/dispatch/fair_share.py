@@ -7,10 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from math import ceil
 
-from core.config.tiers import Tier
 from core.dispatch.capacity import Capacity
 from core.dispatch.queues import ProjectQueue, TierQueue
 from core.dispatch.situation import Candidate, CandidateGroup, Choice, Situation
+from core.dispatch.waits.dispatch_limits import Limits
 
 
 def fair_share(
@@ -41,17 +41,13 @@ class _Chooser:
     def __init__(
         self, situation: Situation, capacity: Capacity, candidates: Mapping[CandidateGroup, Collection[Candidate]]
     ) -> None:
-        self._capacity = capacity
-        self._model_capacity = dict(situation.model_capacity)
-        self._project_capacity = dict(situation.project_capacity)
-        self._reserve = situation.reserve
-        self._weights = situation.weights
+        self._limits = Limits(situation, capacity)
         self._running_counts: Counter[str] = Counter()  # by project, over all tiers
         for (_, project_id), count in situation.running_counts.items():
             self._running_counts[project_id] += count
         queues: dict[str, dict[str, ProjectQueue]] = defaultdict(dict)
         for group, group_candidates in candidates.items():
-            if group_candidates and self.may_run(group):
+            if group_candidates and self._may_run(group):
                 tier, project_id = group.tier, group.project_id
                 record = situation.service_records.get((tier, project_id))
                 queue = queues[tier].setdefault(
@@ -68,35 +64,18 @@ class _Chooser:
         """Choose the next response and take its capacity; return None if no remaining candidate may run."""
         while self._tiers:
             tier = min(self._tiers, key=TierQueue.sort_key)
-            candidate = tier.pop_candidate(self._running_counts, self.may_run)
+            candidate = tier.pop_candidate(self._running_counts, self._may_run)
             if candidate is None:
                 self._tiers.remove(tier)
                 continue
             group, response_id = candidate
-            self._take_capacity(group)
+            self._limits.take(group)
+            self._running_counts[group.project_id] += 1
             return Choice(group, response_id, tier.charge_turn())
         return None
 
-    def may_run(self, group: CandidateGroup) -> bool:
-        """Whether one more response of a group may run; False if its tier is unknown, for example after a downgrade."""
-        if group.tier not in self._weights:
-            return False
-        if self._model_capacity.get(group.model, 1) <= 0:
-            return False
-        if self._project_capacity.get((group.project_id, group.model), 1) <= 0:
-            return False
-        if group.tier == Tier.OVER_LIMIT:
-            free_slots = self._capacity.free_slots(group.lane, group.model)
-            return free_slots > self._capacity.reserve_size(group.lane, self._reserve)
-        return self._capacity.has_slot(group.lane, group.model)
-
-    def _take_capacity(self, group: CandidateGroup) -> None:
-        self._capacity.take_slot(group.lane, group.model)
-        self._running_counts[group.project_id] += 1
-        if group.model in self._model_capacity:
-            self._model_capacity[group.model] -= 1
-        if (group.project_id, group.model) in self._project_capacity:
-            self._project_capacity[group.project_id, group.model] -= 1
+    def _may_run(self, group: CandidateGroup) -> bool:
+        return self._limits.find_block(group) is None
 
 
 def _build_tier_queues(

@@ -75,7 +75,7 @@ with recursive groups as (
             and (r.lane, r.tier, r.project_id, r.model) > (g.lane, g.tier, g.project_id, g.model)
         order by r.lane, r.tier, r.project_id, r.model limit 1) next
 ), live as materialized (
-    select lanes, models from workers where seen_at > now() - %s * interval '1 s'
+    select lanes, models from workers where slots > 0 and {is_live()}
 )
 select lane, model from (select distinct lane, model from groups) pairs
 where exists (select from live where lane = any (lanes))
@@ -85,7 +85,9 @@ where exists (select from live where lane = any (lanes))
 
 def unknown_models(connection: Connection, worker_seen_s: float) -> list[tuple[str, str]]:
     """Return the lanes and models of waiting responses whose lane live workers serve, but none that knows the model."""
-    return [(str(lane), str(model)) for lane, model in connection.execute(_UNKNOWN_MODELS, (worker_seen_s,))]
+    return [
+        (str(lane), str(model)) for lane, model in connection.execute(_UNKNOWN_MODELS, {"worker_seen_s": worker_seen_s})
+    ]
 
 
 def delete_old_shares(connection: Connection, retention_s: float) -> None:

@@ -1,37 +1,14 @@
-"""Snapshot of the state from which a dispatch starts: running responses, live workers and service records."""
+"""The state from which a dispatch starts, and what follows from it: free slots, published limits, suitable workers."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.dispatch.capacity import Capacity, Pool
-from core.dispatch.situation import CandidateGroup, ServiceRecord
+from core.dispatch.situation import Choice, ServiceRecord
+from core.dispatch.snapshot_rows import LiveWorker, Occupancy, OpenCircuit
 
 _PoolKey = tuple[frozenset[str], frozenset[str] | None]  # lanes and models
-
-
-@dataclass(frozen=True)
-class Occupancy:
-    """The number of responses of a group that one worker runs or, without `worker_id`, that no worker has claimed."""
-
-    group: CandidateGroup
-    worker_id: str | None
-    count: int
-
-
-@dataclass(frozen=True)
-class LiveWorker:
-    """A worker that was seen within `worker_seen_s` seconds.
-
-    Args:
-        concurrency: the models that the worker knows, each with its limit of running responses or None. None instead of
-            a mapping: the worker does not publish its models, and dispatch assumes that it knows every model.
-    """
-
-    id: str
-    lanes: frozenset[str]
-    slots: int
-    concurrency: Mapping[str, int | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +19,7 @@ class Snapshot:
         occupancies: the numbers of running and dispatched responses.
         workers: the live workers.
         service_records: by tier and project.
-        circuits: for each model with an open circuit, whether one response may probe the model's servers now.
+        circuits: by model; a model without an entry has a closed circuit.
         recent_ends: pairs of tier and project in which a response has just ended.
         read_at: the time of the snapshot in seconds, on the clock of `ServiceRecord.at`.
     """
@@ -50,7 +27,7 @@ class Snapshot:
     occupancies: Sequence[Occupancy]
     workers: Sequence[LiveWorker]
     service_records: Mapping[tuple[str, str], ServiceRecord]
-    circuits: Mapping[str, bool]
+    circuits: Mapping[str, OpenCircuit]
     recent_ends: Collection[tuple[str, str]]
     read_at: float
 
@@ -72,6 +49,32 @@ def compute_capacity(snapshot: Snapshot) -> Capacity:
         idle_slots[key] += max(0, worker.slots - running_counts[worker.id])
     pools = [Pool(lanes, slots[lanes, models], idle_slots[lanes, models], models) for lanes, models in slots]
     return Capacity(pools, unclaimed_counts)
+
+
+def choose_workers(snapshot: Snapshot, choices: Sequence[Choice]) -> dict[str, str]:
+    """Choose workers for the responses that not every live worker of their lane can run.
+
+    Any worker of a lane may receive a message from the queue of the lane. While a new configuration is being deployed,
+    some workers do not know all models, and would have to hand back the responses of the others.
+
+    Returns:
+        The ID of the worker by response ID: of the workers that can run the response, the one with the most free slots.
+        Responses that are not in the mapping may go to any worker of their lane.
+    """
+    active_workers = [worker for worker in snapshot.workers if not worker.is_draining]
+    free_slots = Counter({worker.id: worker.slots for worker in active_workers})
+    for occupancy in snapshot.occupancies:
+        if occupancy.worker_id is not None:
+            free_slots[occupancy.worker_id] -= occupancy.count
+    worker_ids: dict[str, str] = {}
+    for choice in choices:
+        lane_workers = [worker for worker in active_workers if choice.group.lane in worker.lanes]
+        able_workers = [worker for worker in lane_workers if worker.knows_model(choice.group.model)]
+        if able_workers and len(able_workers) < len(lane_workers):
+            worker_id = max((worker.id for worker in able_workers), key=lambda worker_id: free_slots[worker_id])
+            free_slots[worker_id] -= 1
+            worker_ids[choice.id] = worker_id
+    return worker_ids
 
 
 def published_concurrency(snapshot: Snapshot) -> dict[str, int]:

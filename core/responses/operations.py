@@ -3,16 +3,14 @@
 import contextlib
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from core import errors, ids, jsonio
 from core.config.catalog import Catalog
 from core.context import contents_sql, items_sql
 from core.database import Connection, Database
-from core.dispatch import lanes_sql
 from core.dispatch.dispatcher import Dispatch
 from core.jsonio import JsonObject
-from core.responses import operations_sql, responses_sql, system_load_sql
+from core.responses import operations_sql, responses_sql
 from core.responses.draft import Draft, first_events, time_limits_s
 from core.responses.operations_sql import ResponseDetails, Run, Source
 from core.runs.ends import Endings, cancelled_outcome
@@ -23,16 +21,7 @@ from core.wire import response
 from core.wire.request import BackgroundOptions
 from core.wire.status import Status, is_terminal
 
-__all__ = ["Load", "Operations", "ResponseDetails", "Run"]
-
-
-@dataclass(frozen=True)
-class Load:
-    """Waiting and running responses, live workers, and lanes with waiting responses that no live worker serves."""
-
-    groups: list[system_load_sql.ResponseGroup]
-    workers: list[system_load_sql.LiveWorker]
-    unserved: Collection[str]
+__all__ = ["Operations", "ResponseDetails", "Run"]
 
 
 class Operations:
@@ -53,16 +42,6 @@ class Operations:
         """List at most `limit` responses, newest first, including responses with `store` false."""
         with self._database.connection() as connection:
             return operations_sql.list_newest(connection, project=project, status=status, model=model, limit=limit)
-
-    def load(self) -> Load:
-        """Return the current load."""
-        seen_s = self._settings.worker_seen_s
-        with self._database.connection() as connection:
-            return Load(
-                system_load_sql.list_groups(connection),
-                system_load_sql.list_workers(connection, seen_s),
-                lanes_sql.unserved(connection, seen_s),
-            )
 
     def show(self, response_id: str) -> tuple[ResponseDetails, list[Run]]:
         """Return a response and all its attempts.

@@ -25,6 +25,7 @@ class ResponseDetails:
     background: bool
     model: str
     tier: str
+    lane: str
     attempt: int
     failures: int
     waits: int
@@ -86,6 +87,7 @@ _SELECT = sa.select(
     responses.c.background,
     responses.c.model,
     responses.c.tier,
+    responses.c.lane,
     responses.c.attempt,
     responses.c.failures,
     responses.c.waits,

@@ -67,7 +67,8 @@ with request_rows as (
     select a.id, a.lane, a.ordinal, l.n - case a.tier when 'over-limit' then l.reserve else 0 end as capacity, case
             when not %(dispatchable)s or l.lane is null then false
             when exists (select from circuits where model = a.model) then false
-            when exists (select from live w where a.lane = any (w.lanes) and not w.models ? a.model) then false
+            when exists (select from live w where w.slots > 0 and a.lane = any (w.lanes) and not w.models ? a.model)
+                then false
             when a.concurrency is not null
                 and (select sum(n) from occupied where model = a.model) >= a.concurrency then false
             when exists (select from used_up u where u.project_id = a.project_id and u.model = a.model) then false

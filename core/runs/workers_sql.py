@@ -1,29 +1,13 @@
-"""SQL of the table `workers`: live workers, their lanes, models and slots.
+"""SQL of the table `workers`: live workers, their lanes, models and slots. Dispatch reads them in dispatch_sql.py.
 
 Hand-written, because every worker runs it every few seconds.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-
-from psycopg.rows import class_row
 
 from core import jsonio
 from core.database import Connection
-
-
-@dataclass(frozen=True)
-class Worker:
-    """A worker process that serves lanes."""
-
-    id: str
-    hostname: str
-    pid: int
-    lanes: list[str]
-    slots: int
-    started_at: datetime
-    seen_at: datetime
+from core.tables import conditions
 
 
 def register(
@@ -58,12 +42,16 @@ def delete_unseen(connection: Connection, unseen_s: float) -> None:
     )
 
 
-def select_live(connection: Connection, seen_s: float) -> list[Worker]:
-    """Return the workers that were seen in the last `seen_s` seconds."""
-    with connection.cursor(row_factory=class_row(Worker)) as cursor:
-        cursor.execute(
-            "select id, hostname, pid, lanes, slots, started_at, seen_at from workers"
-            " where seen_at > now() - %s * interval '1 s' order by id",
-            (seen_s,),
-        )
-        return cursor.fetchall()
+def is_live(connection: Connection, pid: int, *, worker_seen_s: float) -> bool:
+    """Return whether a worker process of this machine or another one with this ID was seen recently and accepts work.
+
+    Args:
+        worker_seen_s: seconds for which a worker is considered live after it has updated its registration.
+    """
+    return (
+        connection.execute(
+            f"select 1 from workers where pid = %(pid)s and slots > 0 and {conditions.is_live()}",
+            {"pid": pid, "worker_seen_s": worker_seen_s},
+        ).fetchone()
+        is not None
+    )

@@ -3,6 +3,7 @@
 Stored and sent objects are plain dictionaries. The functions here build them, with every key in every status.
 """
 
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -111,6 +112,19 @@ class Usage(BaseModel):
 class ReasoningEcho(BaseModel):
     effort: str | None
     summary: str | None
+
+
+class ClientReason(StrEnum):
+    """Why a queued response does not run yet."""
+
+    STARTING = "starting"
+    TURN = "turn"
+    PROJECT_LIMIT = "project_limit"
+    MODEL_CAPACITY = "model_capacity"
+    MODEL_UNAVAILABLE = "model_unavailable"
+    CAPACITY = "capacity"
+    NO_WORKER = "no_worker"
+    RETRY = "retry"
 
 
 class PromptEcho(BaseModel):

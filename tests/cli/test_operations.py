@@ -236,6 +236,24 @@ def test_the_show_command_prints_every_attempt_with_its_cause(core: Core, settin
     assert f"requeued from {response_id}" in " ".join(run_command("responses", "show", new_id).stdout.split())
 
 
+def test_the_show_command_prints_what_a_queued_response_waits_for(core: Core, run_command) -> None:
+    response_id = submit(core, create_caller(core))
+
+    lines = run_command("responses", "show", response_id).stdout.splitlines()
+    report = json.loads(run_command("responses", "show", "--json", response_id).stdout)
+
+    assert "waits for     a worker: none is alive" in lines
+    assert "reason        no_worker" in lines
+    assert (report["reason"], report["waits_for"], report["lane"]) == (
+        "no_worker",
+        "a worker: none is alive",
+        "default",
+    )
+    core.operations.cancel(response_id)
+    assert "waits for" not in run_command("responses", "show", response_id).stdout
+    assert json.loads(run_command("responses", "show", "--json", response_id).stdout)["reason"] is None
+
+
 def test_the_list_command_filters_by_project_status_and_model(core: Core, run_command) -> None:
     register_worker(core)
     first_id = create_failed_response(core, create_caller(core))

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from cli.main import main
 from core.bootstrap import Core
 from core.settings import Settings
-from tests.harness.engine import claim, create_caller, insert_backlog, register_worker, sql, submit
+from tests.harness.engine import UNAVAILABLE, claim, create_caller, insert_backlog, register_worker, sql, submit
 
 
 @pytest.fixture
@@ -97,6 +97,50 @@ def test_a_lane_without_a_worker_is_reported(core: Core, settings: Settings, env
     doctor = CliRunner().invoke(main, ["doctor"], env=env).stdout
     assert "gone: responses are waiting, and no worker serves it" in doctor
     assert "backburner worker -Q gone" in doctor
+
+
+def test_the_reasons_draining_workers_and_open_circuits_are_shown(
+    core: Core, settings: Settings, env: dict[str, str]
+) -> None:
+    register_worker(core, "busy", slots=2)
+    register_worker(core, "leaving", slots=0)
+    client = create_caller(core)
+    claim(core, submit(core, client), "leaving")
+    assert core.attempts.hand_back(claim(core, submit(core, client), "busy"), UNAVAILABLE)
+    submit(core, client)
+    for _ in range(3):
+        submit(core, client, model="narrow")
+    submit(core, client, service_tier="flex", model="narrow")
+    sql(settings, "update circuits set cause = 'It [red]failed' || chr(27)")
+
+    report = json.loads(run_top(env, "--json").stdout)
+
+    assert {(group["model"], group["tier"]): group["reason"] for group in report["groups"]} == {
+        ("scripted", "default"): "circuit_open",
+        ("narrow", "default"): "model_concurrency",
+        ("narrow", "flex"): "model_concurrency",
+    }
+    assert [(worker["id"], worker["draining"], worker["running"]) for worker in report["workers"]] == [
+        ("busy", False, 0),
+        ("leaving", True, 1),
+    ]
+    (circuit,) = report["circuits"]
+    assert (circuit["model"], circuit["failures"], circuit["cause"]) == ("scripted", 1, "It [red]failed\x1b")
+    table = run_top(env).stdout
+    for text in ("1, draining", "0 of 2", "(next probe: in ", "It [red]failed\\x1b", "the concurrency of model narrow"):
+        assert text in table
+
+
+def test_the_doctor_reports_a_lane_whose_workers_are_all_draining(
+    core: Core, settings: Settings, env: dict[str, str]
+) -> None:
+    register_worker(core, slots=0)
+    submit(core, create_caller(core))
+
+    doctor = CliRunner().invoke(main, ["doctor"], env=env).stdout
+
+    assert "here pid 1, draining, no slots for default" in doctor
+    assert "default: responses are waiting, and no worker serves it" in doctor
 
 
 def test_the_watch_option_prints_one_line_of_json_per_interval(core: Core, env: dict[str, str]) -> None:

@@ -10,6 +10,8 @@ import pytest
 from cli.main import main
 from core.config import catalog
 from core.config.catalog import Timeouts
+from core.dispatch.waits.descriptions import CLIENT_REASONS
+from core.dispatch.waits.dispatch_limits import WaitReason
 from core.settings import PREFIX, Settings
 from core.wire import status
 from core.wire.request import UNSUPPORTED_PARAMETERS
@@ -64,6 +66,12 @@ def test_the_lifecycle_page_contains_the_status_changes_of_the_code() -> None:
     documented_moves = {status_cell.strip("`"): set(find_inline_code(targets)) for status_cell, targets in rows}
 
     assert documented_moves == {source: set(targets) for source, targets in status.MOVES.items()}
+
+
+def test_the_dispatch_page_lists_every_wait_reason_in_order_with_the_reason_for_clients() -> None:
+    rows = [(row[0], row[-1]) for row in read_table(ROOT / "docs/dispatch.md", "reason")]
+
+    assert rows == [(f"`{reason}`", f"`{CLIENT_REASONS[reason]}`") for reason in WaitReason]
 
 
 @pytest.mark.parametrize("path", PAGES + DEPLOYMENT_FILES, ids=relative_path)

@@ -9,7 +9,9 @@ import httpx2
 from click.testing import CliRunner
 
 from cli.main import main
+from core import database
 from core.bootstrap import open_core
+from core.runs import workers_sql
 from core.tenants import rights
 from core.tenants.keys import new_secret
 from tests import documents
@@ -265,3 +267,5 @@ class FeatureUser:
             core.keys.register(secret)
             core.keys.register(secret, rights.ALL_RIGHTS)
             assert core.attempts.find_written([]) == []
+        with database.connect(self.stack.database_url) as connection:
+            assert not workers_sql.is_live(connection, 0, worker_seen_s=15)

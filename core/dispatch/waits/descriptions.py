@@ -1,0 +1,53 @@
+"""Wait reasons as text for operators, and as words for clients."""
+
+from core.dispatch.snapshot import Snapshot
+from core.dispatch.waits.dispatch_limits import WaitReason
+from core.dispatch.waits.reasons import QueuedResponse
+from core.wire.response import ClientReason
+
+# Clients learn nothing about workers, servers and other projects.
+CLIENT_REASONS = {
+    WaitReason.DISPATCHED: ClientReason.STARTING,
+    WaitReason.NO_WORKER: ClientReason.NO_WORKER,
+    WaitReason.LANE_UNSERVED: ClientReason.NO_WORKER,
+    WaitReason.LANE_DRAINING: ClientReason.NO_WORKER,
+    WaitReason.MODEL_UNKNOWN: ClientReason.NO_WORKER,
+    WaitReason.BROKER_UNAVAILABLE: ClientReason.NO_WORKER,
+    WaitReason.CIRCUIT_OPEN: ClientReason.MODEL_UNAVAILABLE,
+    WaitReason.NOT_DUE: ClientReason.RETRY,
+    WaitReason.TIER_UNKNOWN: ClientReason.NO_WORKER,
+    WaitReason.PROJECT_LIMIT: ClientReason.PROJECT_LIMIT,
+    WaitReason.MODEL_CONCURRENCY: ClientReason.MODEL_CAPACITY,
+    WaitReason.NO_FREE_SLOT: ClientReason.CAPACITY,
+    WaitReason.RESERVE: ClientReason.CAPACITY,
+    WaitReason.TURN: ClientReason.TURN,
+}
+
+_DESCRIPTIONS = {
+    WaitReason.DISPATCHED: "a worker of lane {lane} to claim it",
+    WaitReason.NO_WORKER: "a worker: none is alive",
+    WaitReason.LANE_UNSERVED: "a worker that serves lane {lane}",
+    WaitReason.LANE_DRAINING: "a worker: those of lane {lane} are draining",
+    WaitReason.MODEL_UNKNOWN: "a worker of lane {lane} that knows the model {model}",
+    WaitReason.BROKER_UNAVAILABLE: "Valkey or Redis, which is unavailable",
+    WaitReason.CIRCUIT_OPEN: "the servers of model {model}: {circuit}",
+    WaitReason.NOT_DUE: "its next attempt, due in {due_in_s:.1f} s",
+    WaitReason.TIER_UNKNOWN: "a program that knows the tier {tier}",
+    WaitReason.PROJECT_LIMIT: "its project's limit of running responses of model {model}",
+    WaitReason.MODEL_CONCURRENCY: "the concurrency of model {model}, which is used up",
+    WaitReason.NO_FREE_SLOT: "a free slot in lane {lane}",
+    WaitReason.RESERVE: "spare slots in lane {lane}, because its tier is over-limit",
+    WaitReason.TURN: "its turn",
+}
+
+
+def describe(reason: WaitReason, response: QueuedResponse, snapshot: Snapshot) -> str:
+    """Return what a response waits for, as operators read it; it may quote the model server."""
+    group, circuit = response.group, snapshot.circuits.get(response.group.model)
+    return _DESCRIPTIONS[reason].format(
+        lane=group.lane,
+        tier=group.tier,
+        model=group.model,
+        due_in_s=response.due_in_s,
+        circuit=circuit and f"{circuit.cause} (next probe: {circuit.next_probe})",
+    )

@@ -1,0 +1,82 @@
+"""Answers why a response is queued: to operators in detail, to clients in one word."""
+
+import threading
+import time
+
+from core.database import Database
+from core.dispatch.capacity_sql import Rules
+from core.dispatch.doorbell import Doorbell
+from core.dispatch.waits import load, queue_sql, queue_state
+from core.dispatch.waits.descriptions import CLIENT_REASONS
+from core.dispatch.waits.load import Load
+from core.dispatch.waits.queue_sql import ResponseGroup
+from core.dispatch.waits.queue_state import QueueState, Wait
+from core.dispatch.waits.reasons import QueuedResponse
+from core.wire.response import ClientReason
+
+__all__ = ["Load", "ResponseGroup", "Wait", "Waits"]
+
+# Maximum age of the state from which clients are answered. It limits the cost of their polls: the state costs several
+# milliseconds if thousands of responses are running.
+_SHARED_STATE_S = 1.0
+
+
+class Waits:
+    """The reasons why responses are queued."""
+
+    def __init__(self, database: Database, doorbell: Doorbell, rules: Rules) -> None:
+        self._database = database
+        self._doorbell = doorbell
+        self._rules = rules
+        self._lock = threading.Lock()
+        self._shared_state: QueueState | None = None
+        self._expires_at = 0.0  # on the monotonic clock
+
+    def load(self) -> Load:
+        """Return the current load, with the reasons why responses wait.
+
+        Raises:
+            errors.StoreUnavailable: Postgres is unavailable.
+        """
+        broker_available = self._doorbell.is_available()
+        with self._database.connection() as connection:
+            return load.read_load(connection, self._rules, broker_available=broker_available)
+
+    def explain(self, response_id: str) -> Wait | None:
+        """Return why a response is queued; None if it is not.
+
+        Raises:
+            errors.StoreUnavailable: Postgres is unavailable.
+        """
+        broker_available = self._doorbell.is_available()
+        with self._database.connection() as connection:
+            response = queue_sql.read_queued(connection, response_id)
+            if response is None:
+                return None
+            return queue_state.read(connection, self._rules, broker_available=broker_available).explain(response)
+
+    def client_reason(self, response_id: str) -> ClientReason | None:
+        """Return why a response is queued, from a state at most a second old; None if it is not queued.
+
+        The caller checks whether the client may read the response.
+
+        Raises:
+            errors.StoreUnavailable: Postgres is unavailable.
+        """
+
+        def read_queued() -> QueuedResponse | None:
+            with self._database.connection() as connection:
+                return queue_sql.read_queued(connection, response_id)
+
+        response = self._database.run_with_retry(read_queued)
+        return None if response is None else CLIENT_REASONS[self._read_shared_state().find_reason(response)]
+
+    def _read_shared_state(self) -> QueueState:
+        """Return the state that all threads share; one thread reads it again after `_SHARED_STATE_S`."""
+        with self._lock:
+            if self._shared_state is None or time.monotonic() >= self._expires_at:
+                broker_available = self._doorbell.is_available()
+                with self._database.connection() as connection:
+                    self._shared_state = queue_state.read(connection, self._rules, broker_available=broker_available)
+                self._expires_at = time.monotonic() + _SHARED_STATE_S
+            return self._shared_state
