@@ -28,6 +28,15 @@ def is_stream_requested(exchange: Exchange) -> bool:
     return _parse_flag(exchange, "stream")
 
 
+def is_wait_reason_requested(exchange: Exchange) -> bool:
+    """Whether a poll requests the reason why a queued response does not run.
+
+    Raises:
+        errors.InvalidRequest: the parameter is neither true nor false.
+    """
+    return _parse_flag(exchange, "wait_reason")
+
+
 def _parse_flag(exchange: Exchange, name: str) -> bool:
     value = exchange.arguments.get(name, "false").lower()
     if value not in {"true", "1", "false", "0", ""}:

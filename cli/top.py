@@ -91,9 +91,9 @@ def _load_tables(load: Load, max_rows: int) -> Group:
     tables = [_group_table(load, max_rows), _worker_table(load)]
     if load.circuits:
         tables.append(_circuit_table(load))
-    warnings = [f"No worker serves lane {lane}." for lane in load.unserved_lanes]
-    warnings += [_plain_text(f"No worker of its lane knows the model {model}.") for model in load.unknown_models]
-    return Group(*tables, *warnings)
+    lane_warnings = [f"No worker serves lane {lane}." for lane in load.unserved_lanes]
+    model_warnings = [_plain_text(f"No worker of its lane knows the model {model}.") for model in load.unknown_models]
+    return Group(*tables, *lane_warnings, *model_warnings)
 
 
 def _group_table(load: Load, max_rows: int) -> Table:

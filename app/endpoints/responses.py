@@ -6,9 +6,11 @@ from app import bodies, parsing, query
 from app.auth import Reauthentication
 from app.endpoints import foreground, streaming
 from app.http import Answer, Exchange, json_object, json_text, with_etag
-from core import errors
+from core import errors, jsonio
 from core.responses.created import IdempotencyKey
+from core.wire import response
 from core.wire.request import CreateResponse
+from core.wire.status import Status
 
 # The delay between two polls that the server recommends in a header, which some SDKs honour.
 POLL_AFTER_MS = "1000"
@@ -34,10 +36,13 @@ def _create_in_background(
 
 def get_response(exchange: Exchange) -> Answer:
     """Answer with the current response, after a wait if the client prefers one, or with its event stream."""
-    # Most polls have no query string: looking for five absent parameters would double their cost.
-    if exchange.has_query and query.is_stream_requested(exchange):
+    # Most polls have no query string: looking for six absent parameters would double their cost.
+    if not exchange.has_query:
+        return _poll_response(exchange)
+    wants_reason = query.is_wait_reason_requested(exchange)
+    if query.is_stream_requested(exchange):
         return streaming.stream_response(exchange, query.starting_after(exchange))
-    return _poll_response(exchange)
+    return _poll_response(exchange, wants_reason=wants_reason)
 
 
 def delete_response(exchange: Exchange) -> Answer:
@@ -53,17 +58,31 @@ def cancel_response(exchange: Exchange) -> Answer:
     return json_text(exchange.core.responses.cancel(exchange.caller, response_id, request_id=exchange.request_id))
 
 
-def _poll_response(exchange: Exchange) -> Answer:
+def _poll_response(exchange: Exchange, *, wants_reason: bool = False) -> Answer:
     responses, response_id = exchange.core.responses, exchange.values["response_id"]
     document, has_ended = responses.get(exchange.caller, response_id)
     wait_s = None if has_ended else query.preferred_wait_s(exchange)
     has_waited = wait_s is not None and _wait_for_end(exchange, response_id, wait_s)
     if has_waited:
         document, has_ended = responses.get(exchange.caller, response_id)
+    if wants_reason:
+        document = _add_wait_reason(exchange, document)
     headers = {} if has_ended else {"openai-poll-after-ms": POLL_AFTER_MS}
     if has_waited:
         headers["Preference-Applied"] = f"wait={wait_s}"
     return with_etag(Answer(document.encode(), headers=tuple(headers.items())), exchange)
+
+
+def _add_wait_reason(exchange: Exchange, document: str) -> str:
+    """Add the reason why the response does not run to its document; other documents than of a queued response remain.
+
+    The caller has checked that the client may read the response.
+    """
+    values = jsonio.loads(document)
+    if values["status"] != Status.QUEUED:
+        return document
+    reason = exchange.core.waits.client_reason(exchange.values["response_id"])
+    return document if reason is None else jsonio.dumps(response.explained_document(values, reason))
 
 
 def _wait_for_end(exchange: Exchange, response_id: str, timeout_s: float) -> bool:

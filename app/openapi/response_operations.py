@@ -45,6 +45,12 @@ _STARTING_AFTER = parameter(
 _OBFUSCATION = parameter(
     "query", "include_obfuscation", "Accepted without effect: events are never padded.", {"type": "boolean"}
 )
+_WAIT_REASON = parameter(
+    "query",
+    "wait_reason",
+    "Add `wait_reason` to the object while the response is queued. The reason may be a second old.",
+    {"type": "boolean", "default": False},
+)
 _PREFER = parameter(
     "header",
     "Prefer",
@@ -119,7 +125,8 @@ def _single_response_operations() -> JsonObject:
                 "getResponse",
                 "Responses",
                 "Poll a response, wait for it to end, or stream its events",
-                *(_RESPONSE_ID, _INCLUDE, _STREAM, _STARTING_AFTER, _OBFUSCATION, _PREFER, _IF_NONE_MATCH),
+                *(_RESPONSE_ID, _INCLUDE, _STREAM, _STARTING_AFTER, _OBFUSCATION, _WAIT_REASON),
+                *(_PREFER, _IF_NONE_MATCH),
                 successes={
                     "200": answers.with_event_stream(
                         answers.json_answer("Response", "The current response.", *_POLL_HEADERS)

@@ -178,6 +178,10 @@ class Response(BaseModel):
     truncation: Literal["auto", "disabled"]
     usage: Usage | None = Field(description="Set after the end, if the tokens are known.")
     user: str | None
+    wait_reason: ClientReason = Field(
+        default_factory=lambda: ClientReason.TURN,
+        description="Why the response does not run yet. Only in polls with `wait_reason=true`, while it is `queued`.",
+    )
 
 
 # The keys of every response object, in order.
@@ -256,6 +260,11 @@ def document_at_creation(document: Document) -> Document:
         "output": [],
         "usage": None,
     }
+
+
+def explained_document(document: Document, reason: ClientReason) -> Document:
+    """Return the object of a queued response with the reason why the response does not run."""
+    return document | {"wait_reason": reason.value}
 
 
 def running_document(document: Document, output: list[Item]) -> Document:

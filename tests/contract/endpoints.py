@@ -201,7 +201,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "GET /v1/responses/{id}",
-        "`include[]`, `stream`, `starting_after`, `include_obfuscation`; `Prefer: wait`, `If-None-Match`",
+        "`include[]`, `stream`, `starting_after`, `include_obfuscation`, `wait_reason`; `Prefer: wait`, `If-None-Match`",
         "the response; with `stream=true` its events, as they are written",
         "test_a_response_has_every_key_and_the_right_values_at_every_status",
         (
@@ -210,7 +210,7 @@ ENDPOINTS = (
             Refusal(
                 400,
                 "invalid_value",
-                "`stream` is neither true nor false, or `starting_after` is not an integer",
+                "`stream` or `wait_reason` is neither true nor false, or `starting_after` is not an integer",
                 "test_an_invalid_query_is_rejected_and_an_unknown_parameter_is_ignored",
             ),
             Refusal(

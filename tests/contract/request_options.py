@@ -50,6 +50,15 @@ REQUEST_OPTIONS = (
         "test_a_waiting_poll_is_answered_when_the_response_ends",
     ),
     RequestOption(
+        "wait_reason",
+        "query of polls",
+        "`true` or `false` (default)",
+        "while the response is queued, its object has the field `wait_reason`: `starting`, `turn`, `project_limit`, "
+        "`model_capacity`, `model_unavailable`, `capacity`, `no_worker` or `retry` ([dispatch.md](dispatch.md)); it may "
+        "be a second old",
+        "test_a_poll_with_the_option_returns_why_the_response_is_queued",
+    ),
+    RequestOption(
         "If-None-Match",
         "header of polls",
         "an `ETag`; any other value is ignored",

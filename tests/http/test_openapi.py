@@ -77,7 +77,8 @@ def test_the_documented_response_requires_all_fields_of_open_responses(document:
     required_names = {name for name, field in ResponseResource.model_fields.items() if field.is_required()}
 
     assert required_names <= set(schema["required"])
-    assert schema["properties"].keys() - set(schema["required"]) == {"prompt_cache_options", "prompt"}
+    optional_names = schema["properties"].keys() - set(schema["required"])
+    assert optional_names == {"prompt_cache_options", "prompt", "wait_reason"}
 
 
 def test_a_response_contains_only_documented_keys(api: Api, document: dict[str, Any]) -> None:
@@ -86,7 +87,9 @@ def test_a_response_contains_only_documented_keys(api: Api, document: dict[str, 
     response = api.create_response(prompt_cache_options={"mode": "implicit"}, prompt={"id": prompt["id"]})
 
     schemas = document["components"]["schemas"]
-    assert response.keys() == schemas["Response"]["properties"].keys()
+    polled_response = api.get_response(response["id"], query_string={"wait_reason": "true"}).get_json()
+    assert polled_response.keys() == schemas["Response"]["properties"].keys()
+    assert response.keys() == polled_response.keys() - {"wait_reason"}
     assert prompt.keys() == schemas["Prompt"]["properties"].keys()
 
 

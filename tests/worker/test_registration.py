@@ -22,7 +22,13 @@ def run_registration(
 
     async def run_both() -> None:
         registration = Registration(
-            core.workers, "w1", ["default"], 5, interval_s=interval_s, on_updated=lambda: updates.append(None)
+            core.workers,
+            "w1",
+            ["default"],
+            5,
+            {"scripted": None},
+            interval_s=interval_s,
+            on_updated=lambda: updates.append(None),
         )
         task = asyncio.create_task(registration.keep_updated())
         try:
