@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from core import errors, schema_version
 from core.circuits.circuits import Circuits
 from core.config import catalog
-from core.config.catalog import Catalog
+from core.config.live_catalog import LiveCatalog
 from core.database import Database
 from core.dispatch.dispatcher import Dispatch
 from core.dispatch.doorbell import Doorbell
@@ -58,7 +58,7 @@ class Core:
     """The objects that the API, the worker and the command line may use."""
 
     settings: Settings
-    catalog: Catalog
+    live_catalog: LiveCatalog
     schema: Schema
     keys: Keys
     projects: Projects
@@ -112,7 +112,7 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
     Raises:
         errors.BadSettings: a required setting is missing, or the configuration file is invalid.
     """
-    model_catalog = catalog.load(settings.config)
+    live_catalog = LiveCatalog(settings.config, catalog.load(settings.config))
     with ExitStack() as stack:
         bus = stack.enter_context(closing(Bus(redis_url(settings))))
         project_credits = stack.enter_context(closing(Credits(redis_url(settings))))
@@ -121,12 +121,12 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
         stack.enter_context(closing(database))
         broadcaster = stack.enter_context(closing(Broadcaster(database, bus, follow_s=settings.follow_s)))
         database.open()
-        yield _build_core(settings, model_catalog, database, bus, doorbell, project_credits, broadcaster)
+        yield _build_core(settings, live_catalog, database, bus, doorbell, project_credits, broadcaster)
 
 
 def _build_core(
     settings: Settings,
-    model_catalog: Catalog,
+    live_catalog: LiveCatalog,
     database: Database,
     bus: Bus,
     doorbell: Doorbell,
@@ -134,22 +134,22 @@ def _build_core(
     broadcaster: Broadcaster,
 ) -> Core:
     seals = Seals(settings.secret_key.get_secret_value() if settings.secret_key else None)
-    ledger = Ledger(database, project_credits, model_catalog)
+    ledger = Ledger(database, project_credits, live_catalog)
     endings = Endings(database, bus)
     circuits = Circuits(database, max_open_s=settings.wait_between_s, failed_probe_delay_s=2 * settings.sweep_every_s)
-    dispatch = Dispatch(database, doorbell, model_catalog, worker_seen_s=settings.worker_seen_s)
+    dispatch = Dispatch(database, doorbell, live_catalog, worker_seen_s=settings.worker_seen_s)
     return Core(
         settings=settings,
-        catalog=model_catalog,
+        live_catalog=live_catalog,
         schema=Schema(database),
         keys=Keys(database, cache_s=settings.key_cache_s),
         projects=Projects(database),
         audit=Audit(database),
         prompts=Prompts(database, settings),
         ledger=ledger,
-        creation=_build_creation(settings, model_catalog, database, doorbell, dispatch, project_credits, seals),
+        creation=_build_creation(settings, live_catalog, database, doorbell, dispatch, project_credits, seals),
         responses=Responses(database, endings),
-        operations=Operations(database, dispatch, endings, model_catalog, settings),
+        operations=Operations(database, dispatch, endings, live_catalog, settings),
         broadcaster=broadcaster,
         wait_slots=_build_wait_slots(settings, database, endings, broadcaster),
         streams=Streams(database, broadcaster),
@@ -158,7 +158,7 @@ def _build_core(
         workers=Workers(database),
         doorbell=doorbell,
         dispatch=dispatch,
-        waits=Waits(database, doorbell, dispatch.rules),
+        waits=Waits(database, doorbell, dispatch),
         sweep=Sweep(database, dispatch, endings, ledger, settings),
         bus=bus,
         seals=seals,
@@ -167,7 +167,7 @@ def _build_core(
 
 def _build_creation(
     settings: Settings,
-    model_catalog: Catalog,
+    live_catalog: LiveCatalog,
     database: Database,
     doorbell: Doorbell,
     dispatch: Dispatch,
@@ -175,8 +175,8 @@ def _build_creation(
     seals: Seals,
 ) -> Creation:
     acceptor = ResponseAcceptor(database, doorbell, dispatch)
-    admission = Admission(database, model_catalog, project_credits, dispatch.rules)
-    return Creation(database, acceptor, admission, model_catalog, seals, settings)
+    admission = Admission(database, project_credits, dispatch.rules_for)
+    return Creation(database, acceptor, admission, dispatch.rules_for, live_catalog, seals, settings)
 
 
 def _build_wait_slots(settings: Settings, database: Database, endings: Endings, broadcaster: Broadcaster) -> WaitSlots:

@@ -75,7 +75,7 @@ def running(
         _migrate_database(edges, home, supervisor)
         with open_core(settings) as core:
             core.keys.register(api_key(settings), rights.ALL_RIGHTS)
-            models = sorted(core.catalog.models)
+            models = sorted(core.live_catalog.current.models)
         print_line("Starting api, worker, sweeper, flower ...")
         supervisor.start(*edges.parts(workers=workers))
         yield Stack(settings, models, supervisor)

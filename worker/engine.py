@@ -1,6 +1,7 @@
 """The engine of a worker: creates its objects and runs its background tasks on the event loop of its pool."""
 
 import asyncio
+import contextlib
 import faulthandler
 import logging
 import os
@@ -13,6 +14,7 @@ from celery.worker import state
 
 from core import errors
 from core.bootstrap import Core
+from core.config.catalog import Catalog
 from core.health import Health
 from worker.consumer.pool import AioPool
 from worker.fetch.client import Fetcher
@@ -58,14 +60,15 @@ class Engine:
             worker_id,
             lanes,
             core.settings.worker_slots,
-            core.catalog.concurrency,
+            core.live_catalog,
             interval_s=core.settings.renew_every_s,
             on_updated=self._record_registration,
         )
         self._registration_task: asyncio.Task[None] | None = None
+        self._published_catalog: Catalog | None = None  # the configuration whose models are in the registration
         self.runner = Runner(
             core.attempts,
-            core.catalog,
+            core.live_catalog,
             self._servers,
             core.circuits,
             Inputs(core.attempts, Fetcher(core.settings), Documents(core.settings), core.settings),
@@ -78,19 +81,28 @@ class Engine:
 
     def health(self) -> Health:
         """Return the health of this worker. Thread-safe."""
-        return self._watchdog.health(
+        health = self._watchdog.health(
             running=self._supervisor.run_count,
             last_renewal_at=self._supervisor.last_renewal_at,
             last_message_at=self.consumer_probe.last_message_at,
             stalled=self.consumer_probe.is_stalled,
         )
+        return self._core.live_catalog.extend_health(health)
 
     def _has_free_slot(self) -> bool:
         return self._pool is not None and self._pool.has_free_slot and not self._watchdog.leaving
 
-    def _record_registration(self) -> None:
-        if self._watchdog.record_registration():
+    def _record_registration(self, published_catalog: Catalog) -> None:
+        self._watchdog.record_registration()
+        if published_catalog is not self._published_catalog:  # responses that could not run until now may be waiting
+            self._published_catalog = published_catalog
             self._free_slots.signal()
+
+    def publish_models(self, _: Catalog) -> None:
+        """Publish the models after a reload, and then dispatch waiting responses. Thread-safe."""
+        if self._pool is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, because the worker stops
+                self._pool.loop.call_soon_threadsafe(self._registration.update_soon)
 
     async def start(self, pool: AioPool) -> None:
         """Start the background tasks on the pool's event loop, which must be running."""

@@ -8,6 +8,7 @@ import sys
 
 from core import log
 from core.bootstrap import open_core
+from core.config.catalog import Catalog
 from core.health import serve_health
 from core.settings import PREFIX, Settings
 from worker.consumer import program, signals, tasks
@@ -28,14 +29,14 @@ def run(settings: Settings) -> None:
     worker_id = f"worker-{secrets.token_hex(4)}@{socket.gethostname()}"
     with open_core(settings, connections=settings.worker_connections + 2) as core:
         core.schema.check()
-        lanes = core.catalog.lanes.parse_names(settings.worker_lanes)
+        lanes = core.live_catalog.current.lanes.parse_names(settings.worker_lanes)
         app = program.worker_application(settings, worker_id, lanes)
-        for name, model in core.catalog.models.items():
-            if model.api_key_env and model.api_key() is None:
-                logger.warning("no API key for the model server", extra={"model": name, "variable": model.api_key_env})
+        _report_missing_keys(core.live_catalog.current)
         engine = Engine(core, worker_id, lanes)
         tasks.register(app, engine.runner, engine.consumer_probe.record_message)
         signals.connect(engine, settings)
+        core.live_catalog.subscribe(_report_missing_keys)
+        core.live_catalog.subscribe(engine.publish_models)
         variable = f"{PREFIX}WORKER_HEALTH_PORT"
         with serve_health(settings.host, settings.worker_health_port, engine.health, variable=variable):
             logger.info(
@@ -44,3 +45,9 @@ def run(settings: Settings) -> None:
             program.consume_queues(app, worker_id, lanes, settings)
     if engine.consumer_probe.is_stalled:
         sys.exit(os.EX_TEMPFAIL)
+
+
+def _report_missing_keys(catalog: Catalog) -> None:
+    for name, model in catalog.models.items():
+        if model.api_key_env and model.api_key() is None:
+            logger.warning("no API key for the model server", extra={"model": name, "variable": model.api_key_env})

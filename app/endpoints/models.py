@@ -11,13 +11,15 @@ _STARTED_AT = int(time.time())  # the configuration has no creation dates
 
 def list_models(exchange: Exchange) -> Answer:
     """All configured models."""
-    return json_object({"object": "list", "data": [_model_object(name) for name in exchange.core.catalog.models]})
+    return json_object(
+        {"object": "list", "data": [_model_object(name) for name in exchange.core.live_catalog.current.models]}
+    )
 
 
 def get_model(exchange: Exchange) -> Answer:
     """One model."""
     name = exchange.values["name"]
-    if name not in exchange.core.catalog.models:
+    if name not in exchange.core.live_catalog.current.models:
         raise errors.NotFound(f"The model '{name[:200]}' does not exist.", param="model", code="model_not_found")
     return json_object(_model_object(name))
 

@@ -27,6 +27,7 @@ from core.settings import MAX_DURATION_S, environment
 
 Capability = Literal["tools", "json_schema", "logprobs", "images", "files", "reasoning", "continue"]
 
+DEFAULT_PATH = Path("backburner.toml")
 _ONE_LINE_PATTERN = r"^[^\x00-\x1f\x7f]+\z"
 
 
@@ -81,6 +82,10 @@ class ModelConfig(BaseModel):
         """The base URLs of the servers: at least one, without trailing slashes."""
         urls = self.base_urls if self.base_url is None else (self.base_url,)
         return tuple(str(url).rstrip("/") for url in urls)
+
+    def is_same_as(self, other: "ModelConfig") -> bool:
+        """Whether another model has the same configuration; an empty `supports` differs from one that is not set."""
+        return self == other and self.model_fields_set == other.model_fields_set
 
     def lacks(self, capability: Capability) -> bool:
         """Whether the configuration lists the capabilities of the model, and the list does not contain `capability`."""
@@ -158,9 +163,9 @@ def load(path: Path | None) -> Catalog:
     Raises:
         errors.BadSettings: the file cannot be read or is invalid; the message names the invalid key.
     """
-    if path is None and not Path("backburner.toml").exists():
+    if path is None and not DEFAULT_PATH.exists():
         return Catalog({})
-    path = path or Path("backburner.toml")
+    path = path or DEFAULT_PATH
     try:
         values = tomllib.loads(path.read_bytes().decode())
         file = _ConfigFile.model_validate(values, context=environment())

@@ -19,12 +19,12 @@ class Lanes:
     """
 
     def __init__(self, by_tier: Mapping[Tier, str]) -> None:
-        self._by_tier = {tier: by_tier.get(tier, LANE) for tier in Tier}
-        self.names = tuple(sorted(set(self._by_tier.values())))
+        self.by_tier = {tier: by_tier.get(tier, LANE) for tier in Tier}
+        self.names = tuple(sorted(set(self.by_tier.values())))
 
     def lane_for(self, tier: Tier) -> str:
         """Return the lane in which new responses of a tier wait."""
-        return self._by_tier[tier]
+        return self.by_tier[tier]
 
     def parse_names(self, text: str) -> tuple[str, ...]:
         """Parse a comma-separated list of lanes such as `default,flex`; an empty list selects all lanes.

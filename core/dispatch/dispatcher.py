@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from core.config import tiers
 from core.config.catalog import Catalog
+from core.config.live_catalog import LiveCatalog
 from core.database import Connection, Database
 from core.dispatch import dispatch_sql, lanes_sql
 from core.dispatch.capacity_sql import Rules
@@ -28,10 +29,26 @@ _Target = tuple[str, str | None]  # the lane and, if only some of its workers kn
 class Dispatch:
     """Enqueues waiting responses, within the slots of workers, the limits of models and projects, and tier weights."""
 
-    def __init__(self, database: Database, doorbell: Doorbell, catalog: Catalog, *, worker_seen_s: float) -> None:
+    def __init__(
+        self, database: Database, doorbell: Doorbell, live_catalog: LiveCatalog, *, worker_seen_s: float
+    ) -> None:
         self._database = database
         self._doorbell = doorbell
-        self.rules = build_rules(catalog, worker_seen_s=worker_seen_s)
+        self._live_catalog = live_catalog
+        self._worker_seen_s = worker_seen_s
+        self._cached_rules: tuple[Catalog, Rules] | None = None
+
+    @property
+    def rules(self) -> Rules:
+        """The rules of the current configuration. A decision must use the same rules from beginning to end."""
+        return self.rules_for(self._live_catalog.current)
+
+    def rules_for(self, catalog: Catalog) -> Rules:
+        """Return the rules of a configuration. Thread-safe."""
+        cached_rules = self._cached_rules
+        if cached_rules is None or cached_rules[0] is not catalog:
+            cached_rules = self._cached_rules = catalog, build_rules(catalog, worker_seen_s=self._worker_seen_s)
+        return cached_rules[1]
 
     def dispatch(self, ended_ids: Sequence[str] = ()) -> int:
         """Enqueue the responses that may run now, in all lanes; do nothing while the broker is unavailable.
@@ -53,7 +70,7 @@ class Dispatch:
                 return 0
             with connection.transaction():
                 lanes_sql.lock(connection)
-                ids_by_target = self._mark_next(connection, ended_ids)
+                ids_by_target = self._mark_next(connection, self._live_catalog.current, ended_ids)
         return sum(self.enqueue(response_ids, *target) for target, response_ids in ids_by_target.items())
 
     def enqueue(self, response_ids: list[str], lane: str, worker_id: str | None = None) -> int:
@@ -71,10 +88,12 @@ class Dispatch:
                 lanes_sql.recall(connection, failed_ids)
         return len(response_ids) - len(failed_ids)
 
-    def _mark_next(self, connection: Connection, ended_ids: Sequence[str]) -> dict[_Target, list[str]]:
+    def _mark_next(
+        self, connection: Connection, catalog: Catalog, ended_ids: Sequence[str]
+    ) -> dict[_Target, list[str]]:
         """Choose the next responses, mark them, and return their IDs by target. The caller holds the dispatch lock."""
-        snapshot = dispatch_sql.read_snapshot(connection, worker_seen_s=self.rules.worker_seen_s, ended_ids=ended_ids)
-        choices = self._choose(connection, snapshot)
+        snapshot = dispatch_sql.read_snapshot(connection, worker_seen_s=self._worker_seen_s, ended_ids=ended_ids)
+        choices = self._choose(connection, catalog, snapshot)
         tier_charges = _charges_without_choice(snapshot) | _charges_of_choices(choices)
         if not choices and not tier_charges:
             return {}
@@ -85,12 +104,12 @@ class Dispatch:
                 ids_by_target[lane, worker_ids.get(response_id)].append(response_id)
         return ids_by_target
 
-    def _choose(self, connection: Connection, snapshot: Snapshot) -> list[Choice]:
+    def _choose(self, connection: Connection, catalog: Catalog, snapshot: Snapshot) -> list[Choice]:
         open_lanes = compute_capacity(snapshot).open_lanes()
         if not open_lanes:
             return []
         candidates = dispatch_sql.read_candidates(connection, open_lanes, FIRST_CANDIDATES)
-        situation = build_situation(snapshot, self.rules, candidates.by_group, candidates.project_names)
+        situation = build_situation(snapshot, self.rules_for(catalog), candidates.by_group, candidates.project_names)
         choices = fair_share(situation, compute_capacity(snapshot), candidates.by_group, BATCH_SIZE)
         # If all candidates of a group were chosen, more responses of the group might have to be chosen too.
         counts = Counter(choice.group for choice in choices)

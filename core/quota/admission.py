@@ -4,6 +4,7 @@ Credits are taken in Redis before the transaction, so that no transaction is ope
 Postgres are counted inside the transaction.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from core import errors
@@ -57,20 +58,23 @@ class AdmissionResult:
 
 
 class Admission:
-    """Decides which create requests are accepted, and in which tier."""
+    """Decides which create requests are accepted, and in which tier.
 
-    def __init__(self, database: Database, catalog: Catalog, credits: Credits, rules: Rules) -> None:
+    All decisions about one request must get the same catalog.
+
+    Args:
+        rules_for: returns the rules of dispatch of a catalog.
+    """
+
+    def __init__(self, database: Database, credits: Credits, rules_for: Callable[[Catalog], Rules]) -> None:
         self._database = database
-        self._catalog = catalog
         self._credits = credits
-        self._rules = rules
+        self._rules_for = rules_for
         self._queue_depth = QueueDepth()
 
-    def has_limits(self, caller: Caller) -> bool:
-        """Whether the caller's project has limits for any model."""
-        return self._catalog.limits.has_limits(caller.project)
-
-    def reserve(self, caller: Caller, request: CreateResponse, requested_tier: TierRequest) -> Reservation:
+    def reserve(
+        self, catalog: Catalog, caller: Caller, request: CreateResponse, requested_tier: TierRequest
+    ) -> Reservation:
         """Take the credits of a create request, if its tier requires any.
 
         The credits must be used for a response or returned with `give_back`.
@@ -80,17 +84,14 @@ class Admission:
             errors.StoreUnavailable: the usage of the last minute was needed, and Postgres is unavailable.
         """
         model = request.model or ""
-        limits = self._catalog.limits.limits_for(caller.project, model)
+        limits = catalog.limits.limits_for(caller.project, model)
         if requested_tier.tier == Tier.NO_LIMIT or limits == UNLIMITED:
             return Reservation(requested_tier.tier)
-        reservation = Reservation(requested_tier.tier, limits)
         token_limit = limits.tokens_per_minute
         if limits.requests_per_minute is None and token_limit is None:
-            return reservation
-        if requested_tier.tier == Tier.DEFAULT:
-            tokens = 0 if token_limit is None else estimates.tokens(request, limit=token_limit)
-            reservation = replace(reservation, cost=Cost(1, tokens))
-        cost = reservation.cost
+            return Reservation(requested_tier.tier, limits)
+        cost = _estimate_cost(request, requested_tier, token_limit)
+        reservation = Reservation(requested_tier.tier, limits, cost)
         can_fit = token_limit is None or cost.tokens <= token_limit
         charge = cost if can_fit else NO_COST
         result = self._credits.take(
@@ -116,7 +117,13 @@ class Admission:
             return ledger_sql.recent_cost(connection, caller.project_id, model)
 
     def admit(
-        self, connection: Connection, caller: Caller, model: str, reservation: Reservation, requested_tier: TierRequest
+        self,
+        connection: Connection,
+        catalog: Catalog,
+        caller: Caller,
+        model: str,
+        reservation: Reservation,
+        requested_tier: TierRequest,
     ) -> AdmissionResult:
         """Decide the tier of a response that this transaction is about to insert; idempotent.
 
@@ -130,7 +137,7 @@ class Admission:
             reservation = self._count_credits(connection, caller, model, reservation)
         if reservation.refusal is None:
             return AdmissionResult(reservation.tier, reservation.cost, reservation.allowance)
-        if not requested_tier.may_overflow or not self._has_spare_capacity(connection, model):
+        if not requested_tier.may_overflow or not self._has_spare_capacity(connection, catalog, model):
             raise reservation.refusal
         allowance = replace(reservation.allowance or Allowance(), over_limit=True)
         return AdmissionResult(Tier.OVER_LIMIT, NO_COST, allowance)
@@ -175,13 +182,13 @@ class Admission:
         )
         return replace(reservation, allowance=result.allowance, refusal=_limit_error(reservation, model, result))
 
-    def _has_spare_capacity(self, connection: Connection, model: str) -> bool:
+    def _has_spare_capacity(self, connection: Connection, catalog: Catalog, model: str) -> bool:
         """Whether there is spare capacity. If so, it stays reserved for the caller until the end of the transaction."""
-        lane = self._catalog.lanes.lane_for(Tier.OVER_LIMIT)
+        lane = catalog.lanes.lane_for(Tier.OVER_LIMIT)
 
         def has_spare_capacity() -> bool:
             return admission_sql.has_spare_capacity(
-                connection, self._rules, lane, model, self._catalog.get(model).concurrency
+                connection, self._rules_for(catalog), lane, model, catalog.get(model).concurrency
             )
 
         if not has_spare_capacity():  # avoids the lock under load, when there is usually no spare capacity
@@ -196,6 +203,12 @@ class Admission:
         """
         if reservation.has_credits:
             self._credits.give_back(caller.project_id, model, reservation.limits, reservation.cost)
+
+
+def _estimate_cost(request: CreateResponse, requested_tier: TierRequest, token_limit: int | None) -> Cost:
+    if requested_tier.tier != Tier.DEFAULT:
+        return NO_COST
+    return Cost(1, 0 if token_limit is None else estimates.tokens(request, limit=token_limit))
 
 
 def _limit_error(reservation: Reservation, model: str, result: TakeResult) -> errors.RateLimitExceeded:

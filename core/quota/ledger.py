@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import date
 
-from core.config.catalog import Catalog
+from core.config.live_catalog import LiveCatalog
 from core.database import Database
 from core.jsonio import JsonObject
 from core.quota import ledger_sql
@@ -17,10 +17,10 @@ GROUP_COLUMNS = ledger_sql.GROUP_COLUMNS
 class Ledger:
     """Settles reserved credits and aggregates usage."""
 
-    def __init__(self, database: Database, credits: Credits, catalog: Catalog) -> None:
+    def __init__(self, database: Database, credits: Credits, live_catalog: LiveCatalog) -> None:
         self._database = database
         self._credits = credits
-        self._catalog = catalog
+        self._live_catalog = live_catalog
 
     def settle(self) -> int:
         """Correct the credits of ended responses that are not settled; return the number of settled responses.
@@ -36,7 +36,8 @@ class Ledger:
             settlements = ledger_sql.list_unsettled(connection, BATCH_SIZE)
         if not settlements:
             return 0
-        limits = [self._catalog.limits.limits_for(settlement.project, settlement.model) for settlement in settlements]
+        project_limits = self._live_catalog.current.limits
+        limits = [project_limits.limits_for(settlement.project, settlement.model) for settlement in settlements]
         if not self._credits.settle(list(zip(settlements, limits, strict=True))):
             return 0
         with self._database.connection() as connection:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from core import errors
 from core.batcher import Batcher
 from core.database import Connection, Database, PostgresError, UniqueViolation
+from core.dispatch.capacity_sql import Rules
 from core.dispatch.dispatcher import Dispatch
 from core.dispatch.doorbell import Doorbell
 from core.responses import responses_sql
@@ -49,11 +50,9 @@ class ResponseAcceptor:
         self._enqueue_all([row], outcomes)
         return outcome is not None
 
-    def write(self, connection: Connection, rows: Sequence[Draft]) -> set[str]:
+    def write(self, connection: Connection, rows: Sequence[Draft], rules: Rules) -> set[str]:
         """Insert rows in the caller's transaction; return the IDs that the caller must `enqueue` after the commit."""
-        return responses_sql.insert(
-            connection, rows, {"dispatchable": self._doorbell.can_enqueue, **self._dispatch.rules.parameters}
-        )
+        return responses_sql.insert(connection, rows, {"dispatchable": self._doorbell.can_enqueue, **rules.parameters})
 
     def enqueue(self, response_ids: Sequence[str], lane: str) -> None:
         """Enqueue committed responses. Never raises `StoreUnavailable`: the sweeper recalls unclaimed responses."""
@@ -67,7 +66,7 @@ class ResponseAcceptor:
 
         def write() -> set[str]:
             with self._database.connection() as connection:  # a single statement is its own transaction
-                return self.write(connection, rows)
+                return self.write(connection, rows, self._dispatch.rules)
 
         try:
             dispatched_ids = self._database.run_with_retry(write)

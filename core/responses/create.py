@@ -1,16 +1,19 @@
 """Creates a response: checks the request, builds its context, commits the row, then enqueues it."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from core import errors, ids, jsonio
 from core.allowance import NO_COST
 from core.config.catalog import Catalog, ModelConfig
 from core.config.limits import UNLIMITED
+from core.config.live_catalog import LiveCatalog
 from core.config.tiers import Tier
 from core.context import capabilities, contents_sql, context, parts
 from core.database import Connection, Database, ForeignKeyViolation, UniqueViolation
 from core.dispatch import lanes_sql
+from core.dispatch.capacity_sql import Rules
 from core.prompts.resolve import resolve_prompt
 from core.quota import tier_request
 from core.quota.admission import Admission, AdmissionResult, Reservation
@@ -31,9 +34,11 @@ class _Order:
     """A create request, with the values that must be the same in every attempt to write its response.
 
     Args:
+        catalog: the configuration for the whole request.
         standalone_context: the context, if it can be built without reading from Postgres.
     """
 
+    catalog: Catalog
     caller: Caller
     request: CreateResponse
     idempotency_key: IdempotencyKey | None
@@ -41,7 +46,7 @@ class _Order:
     reservation: Reservation
     standalone_context: context.Context | None
     response_id: str
-    created_at: int
+    created_at: int = field(default_factory=lambda: int(time.time()))
 
 
 class Creation:
@@ -52,14 +57,16 @@ class Creation:
         database: Database,
         acceptor: ResponseAcceptor,
         admission: Admission,
-        catalog: Catalog,
+        rules_for: Callable[[Catalog], Rules],
+        live_catalog: LiveCatalog,
         seals: Seals,
         settings: Settings,
     ) -> None:
         self._database = database
         self._acceptor = acceptor
         self._admission = admission
-        self._catalog = catalog
+        self._rules_for = rules_for
+        self._live_catalog = live_catalog
         self._seals = seals
         self._settings = settings
 
@@ -75,20 +82,19 @@ class Creation:
             errors.RateLimitExceeded: a limit of the project is reached. Nothing was written.
             errors.StoreUnavailable: whether the response was written is unknown.
         """
+        catalog = self._live_catalog.current
         if request.prompt is None:  # reject invalid requests without a query where possible
-            self._check_request(request)
+            self._check_request(catalog, request)
         requested_tier = self._requested_tier(caller, request)
-        earlier_response, resolved_request = self._resolve(caller, request, key)
+        earlier_response, resolved_request = self._resolve(catalog, caller, request, key)
         if earlier_response is not None:
             return earlier_response
-        reservation = self._admission.reserve(caller, resolved_request, requested_tier)
+        reservation = self._admission.reserve(catalog, caller, resolved_request, requested_tier)
         response_id = ids.new_id("resp")
         new_response: CreatedResponse | None = None
         try:
-            new_context = self._standalone_context(caller, request) if key is None else None
-            order = _Order(
-                caller, request, key, requested_tier, reservation, new_context, response_id, int(time.time())
-            )
+            new_context = self._standalone_context(catalog, caller, request) if key is None else None
+            order = _Order(catalog, caller, request, key, requested_tier, reservation, new_context, response_id)
             row = self._plain_row(order)
             if row is not None:
                 is_new = self._acceptor.accept(row)
@@ -103,7 +109,7 @@ class Creation:
         return new_response
 
     def _resolve(
-        self, caller: Caller, request: CreateResponse, key: IdempotencyKey | None
+        self, catalog: Catalog, caller: Caller, request: CreateResponse, key: IdempotencyKey | None
     ) -> tuple[CreatedResponse | None, CreateResponse]:
         """Find the response of an earlier request with the same key, and expand the prompt to estimate the credits.
 
@@ -113,7 +119,7 @@ class Creation:
         Returns:
             The earlier response, if there is one, and the request with its prompt expanded where that was necessary.
         """
-        if not self._admission.has_limits(caller) or (key is None and request.prompt is None):
+        if not catalog.limits.has_limits(caller.project) or (key is None and request.prompt is None):
             return None, request
 
         def resolve() -> tuple[CreatedResponse | None, CreateResponse]:
@@ -137,12 +143,12 @@ class Creation:
         except ForeignKeyViolation as error:
             raise errors.StoreUnavailable("Content that this request refers to was just deleted.") from error
 
-    def _standalone_context(self, caller: Caller, request: CreateResponse) -> context.Context | None:
+    def _standalone_context(self, catalog: Catalog, caller: Caller, request: CreateResponse) -> context.Context | None:
         """Return the context of a request that refers to no prompt, response or item; None for any other request."""
         if request.prompt is not None or not context.is_standalone(request):
             return None
         new_context = context.build(None, caller.project_id, request, self._seals)
-        self._check_context(new_context, request, self._catalog.get(request.model or ""))
+        self._check_context(new_context, request, catalog.get(request.model or ""))
         return new_context
 
     def _check_context(self, new_context: context.Context, request: CreateResponse, model: ModelConfig) -> None:
@@ -153,16 +159,16 @@ class Creation:
         new_context, model = order.standalone_context, order.request.model or ""
         if new_context is None or new_context.contents or parts.references(new_context.items):
             return None
-        if self._catalog.limits.limits_for(order.caller.project, model) != UNLIMITED:
+        if order.catalog.limits.limits_for(order.caller.project, model) != UNLIMITED:
             return None
-        if self._catalog.get(model).concurrency is not None:
+        if order.catalog.get(model).concurrency is not None:
             return None
         return self._draft(order, order.request, AdmissionResult(order.reservation.tier, NO_COST, None), new_context)
 
-    def _check_request(self, request: CreateResponse) -> ModelConfig:
+    def _check_request(self, catalog: Catalog, request: CreateResponse) -> ModelConfig:
         """Check a request as far as possible without Postgres; return the configuration of its model."""
         rules.check_parameters(request)
-        model = self._catalog.get(request.model or "")
+        model = catalog.get(request.model or "")
         parts.check_input(request, self._settings)
         capabilities.check_request(request, model)
         if request.includes_sealed_reasoning and not self._seals.has_key:
@@ -185,7 +191,8 @@ class Creation:
         Returns:
             The response, and the lane in which to enqueue it, or None if it must not be enqueued now.
         """
-        caller, request, key, response_id = order.caller, order.request, order.idempotency_key, order.response_id
+        catalog, caller, request = order.catalog, order.caller, order.request
+        key, response_id = order.idempotency_key, order.response_id
         if key is not None:
             owner = idempotency_sql.claim_key(
                 connection, caller.project_id, key.key, request_hash=key.request_hash, response_id=response_id
@@ -196,26 +203,26 @@ class Creation:
         with resolved_request.relocate_errors():
             # A request without a prompt was checked before the transaction began, to keep the transaction short.
             is_checked, request = request.prompt is None, resolved_request.request
-            model = self._catalog.get(request.model or "") if is_checked else self._check_request(request)
+            model = catalog.get(request.model or "") if is_checked else self._check_request(catalog, request)
             new_context = order.standalone_context
             if new_context is None:
                 new_context = context.build(connection, caller.project_id, request, self._seals)
                 self._check_context(new_context, request, model)
         admission_result = self._admission.admit(
-            connection, caller, request.model or "", order.reservation, order.requested_tier
+            connection, catalog, caller, request.model or "", order.reservation, order.requested_tier
         )
-        limits = self._catalog.limits.limits_for(caller.project, request.model or "")
+        limits = catalog.limits.limits_for(caller.project, request.model or "")
         if model.concurrency is not None or limits.running is not None:
             # These limits are exact: two transactions must not count concurrently.
             lanes_sql.lock(connection)
         row = self._draft(order, request, admission_result, new_context)
         contents_sql.insert(connection, caller.project_id, new_context.contents)
-        dispatched_ids = self._acceptor.write(connection, [row])
+        dispatched_ids = self._acceptor.write(connection, [row], self._rules_for(catalog))
         content_ids = parts.references(new_context.items)
         if content_ids:
             contents_sql.insert_references(connection, caller.project_id, response_id, content_ids)
             parts.check_size(new_context.items, contents_sql.sizes(connection, response_id), self._settings)
-        lane = self._catalog.lanes.lane_for(admission_result.tier) if dispatched_ids else None
+        lane = catalog.lanes.lane_for(admission_result.tier) if dispatched_ids else None
         return CreatedResponse(response_id, row.document, admission_result.allowance), lane
 
     def _draft(
@@ -226,7 +233,7 @@ class Creation:
         Args:
             request: the request, with its prompt already expanded.
         """
-        model = self._catalog.get(request.model or "")
+        model = order.catalog.get(request.model or "")
         new_document = response.new_document(order.response_id, request, admission.tier, order.created_at)
         queue_s, total_s = time_limits_s(request.background_options, self._settings)
         return Draft(
@@ -235,7 +242,7 @@ class Creation:
             key_id=order.caller.key_id,
             background=request.background,
             model=request.model or "",
-            lane=self._catalog.lanes.lane_for(admission.tier),
+            lane=order.catalog.lanes.lane_for(admission.tier),
             tier=admission.tier.value,
             stored=request.store,
             run_s=model.timeouts.run,

@@ -5,7 +5,7 @@ import time
 from collections.abc import Collection
 
 from core import errors, ids, jsonio
-from core.config.catalog import Catalog
+from core.config.live_catalog import LiveCatalog
 from core.context import contents_sql, items_sql
 from core.database import Connection, Database
 from core.dispatch.dispatcher import Dispatch
@@ -28,12 +28,12 @@ class Operations:
     """The operators' operations, which are not restricted to one project."""
 
     def __init__(
-        self, database: Database, dispatch: Dispatch, endings: Endings, catalog: Catalog, settings: Settings
+        self, database: Database, dispatch: Dispatch, endings: Endings, live_catalog: LiveCatalog, settings: Settings
     ) -> None:
         self._database = database
         self._dispatch = dispatch
         self._endings = endings
-        self._catalog = catalog
+        self._live_catalog = live_catalog
         self._settings = settings
 
     def list_newest(
@@ -120,7 +120,7 @@ class Operations:
             lane=source.lane,
             tier=source.tier,
             stored=True,
-            run_s=self._catalog.get(source.model).timeouts.run,
+            run_s=self._live_catalog.current.get(source.model).timeouts.run,
             queue_s=queue_s,
             total_s=total_s,
             metadata=source.metadata,

@@ -204,7 +204,7 @@ def test_workers_empty_a_lane_of_an_earlier_configuration(core: Core, settings: 
     register_worker(core, "old", 5, ["slow"])
 
     with open_core(settings.model_copy(update={"config": config_without_lanes})) as new_core:
-        assert new_core.catalog.lanes.names == ("default",)
+        assert new_core.live_catalog.current.lanes.names == ("default",)
         new_core.dispatch.dispatch()
 
     assert dispatched_ids(settings) == [response_id]

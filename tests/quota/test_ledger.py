@@ -171,7 +171,7 @@ def test_concurrent_sweepers_settle_a_response_once_even_after_a_crash(core: Cor
     with core.ledger._database.connection() as connection:
         settlements = ledger_sql.list_unsettled(connection, 100)
     # As if a sweeper died after its update of Redis and before its update of Postgres.
-    limits = core.catalog.limits.limits_for("limited", "scripted")
+    limits = core.live_catalog.current.limits.limits_for("limited", "scripted")
     core.ledger._credits.settle([(settlement, limits) for settlement in settlements])
     tokens_after_crash = stored_tokens(valkey)
     with ThreadPoolExecutor(4) as threads:

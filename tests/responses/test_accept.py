@@ -1,7 +1,5 @@
 """Concurrent create requests are written in one transaction, and each gets the outcome of its own row."""
 
-import time
-
 import psycopg
 import pytest
 import redis
@@ -24,10 +22,12 @@ SELECT_DISPATCHED = "select id from responses where dispatched_at is not null an
 @pytest.fixture
 def rows(core: Core) -> list[Draft]:
     """The rows of three create requests, before they are inserted."""
+    catalog = core.live_catalog.current
     client = create_caller(core)
     request = CreateResponse.model_validate({"model": "scripted", "input": "hi", "background": True})
     orders = [
         _Order(
+            catalog,
             client,
             request,
             None,
@@ -35,9 +35,8 @@ def rows(core: Core) -> list[Draft]:
             Reservation(Tier.DEFAULT),
             context,
             ids.new_id("resp"),
-            int(time.time()),
         )
-        for context in [core.creation._standalone_context(client, request) for _ in range(3)]
+        for context in [core.creation._standalone_context(catalog, client, request) for _ in range(3)]
     ]
     return [row for order in orders if (row := core.creation._plain_row(order)) is not None]
 

@@ -183,7 +183,7 @@ def create_runner(core: Core, settings: Settings, supervisor: RunSupervisor) -> 
     inputs = Inputs(core.attempts, Fetcher(settings), Documents(settings), settings)
     return Runner(
         core.attempts,
-        core.catalog,
+        core.live_catalog,
         {},
         core.circuits,
         inputs,

@@ -26,9 +26,9 @@ def run_registration(
             "w1",
             ["default"],
             5,
-            {"scripted": None},
+            core.live_catalog,
             interval_s=interval_s,
-            on_updated=lambda: updates.append(None),
+            on_updated=lambda _: updates.append(None),
         )
         task = asyncio.create_task(registration.keep_updated())
         try:

@@ -6,13 +6,15 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import redis.asyncio
 from redis.asyncio.client import PubSub
 
 from core import errors
+from core.config.catalog import Catalog
+from core.config.live_catalog import LiveCatalog
 from core.dispatch.dispatcher import Dispatch
 from core.notify import redis_clients
 from core.notify.bus import stop_channel
@@ -40,23 +42,23 @@ class Registration:
         worker_id: str,
         lanes: Sequence[str],
         slots: int,
-        models: Mapping[str, int | None],
+        live_catalog: LiveCatalog,
         *,
         interval_s: float,
-        on_updated: Callable[[], None],
+        on_updated: Callable[[Catalog], None],
     ) -> None:
         """Prepare the registration.
 
         Args:
-            models: the models that the worker knows, each with its limit of running responses or None.
+            live_catalog: contains the models to publish.
             interval_s: seconds between two updates.
-            on_updated: called after each successful update.
+            on_updated: called after each successful update, with the catalog whose models were published.
         """
         self._workers = workers
         self._worker_id = worker_id
         self._lanes = lanes
         self._slots = slots
-        self._models = models
+        self._live_catalog = live_catalog
         self._interval_s = interval_s
         self._on_updated = on_updated
         self._is_leaving = False
@@ -65,6 +67,10 @@ class Registration:
     def drain(self) -> None:
         """Register as draining, without slots: no more responses are dispatched to this worker."""
         self._slots = 0
+        self._has_changed.set()
+
+    def update_soon(self) -> None:
+        """Update the row immediately, because the models have changed."""
         self._has_changed.set()
 
     def leave(self) -> None:
@@ -85,6 +91,7 @@ class Registration:
             log.warning("cannot delete this worker's registration", extra={"cause": str(error)})
 
     async def _update(self) -> None:
+        catalog = self._live_catalog.current
         try:
             await asyncio.to_thread(
                 self._workers.register,
@@ -93,9 +100,9 @@ class Registration:
                 pid=os.getpid(),
                 slots=self._slots,
                 lanes=self._lanes,
-                models=self._models,
+                models=catalog.concurrency,
             )
-            self._on_updated()
+            self._on_updated(catalog)
         except errors.StoreUnavailable as error:
             log.warning("cannot update this worker's registration", extra={"cause": str(error)})
 

@@ -45,11 +45,9 @@ class Watchdog:
         self._stopped = threading.Event()
         self.leaving = False
 
-    def record_registration(self) -> bool:
-        """Record an update of the registration in Postgres; return whether it is the first."""
-        is_first = self._registered_at is None
+    def record_registration(self) -> None:
+        """Record an update of the registration in Postgres."""
         self._registered_at = time.monotonic()
-        return is_first
 
     async def record_heartbeats(self) -> None:
         """Record heartbeats until cancelled; a blocked event loop cannot record any."""

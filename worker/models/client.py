@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 from core import errors
 from core.circuits.circuits import Circuits
 from core.codes import Code
-from core.config.catalog import Catalog, ModelConfig
+from core.config.catalog import ModelConfig
 from core.runs.attempt import Attempt, HandBack
 from core.runs.ends import Outcome, failed_outcome
 from core.settings import Settings
@@ -23,6 +23,7 @@ from worker.models.tokenizers import Tokenizers
 from worker.run.output import OutputWriter
 from worker.run.resume import continuation_failure
 from worker.run.trim import ContextTrimmer
+from worker.served_models import ServedModel
 
 log = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")
@@ -51,7 +52,6 @@ class ModelClient:
     def __init__(
         self,
         servers: Mapping[str, ModelServer],
-        catalog: Catalog,
         circuits: Circuits,
         settings: Settings,
         *,
@@ -67,14 +67,13 @@ class ModelClient:
         self._record_dropped_items = record_dropped_items
         self._tokenizers = Tokenizers()
         self._continuation_probe = ContinuationProbe(servers)
-        self._endpoints = {name: Endpoints(model.endpoints) for name, model in catalog.models.items()}
 
-    async def request_outcome(self, attempt: Attempt, model: ModelConfig, writer: OutputWriter) -> Outcome | HandBack:
+    async def request_outcome(self, attempt: Attempt, model: ServedModel, writer: OutputWriter) -> Outcome | HandBack:
         """Run the request of an attempt; return the outcome, or a hand-back if no model server can accept it now."""
-        endpoints = self._endpoints[attempt.model]
+        config, endpoints = model.config, model.endpoints
         endpoints.has_open_circuit |= attempt.probe
         budget = _RetryBudget(attempt, self._settings.wait_in_slot_s)
-        trimmer = ContextTrimmer(attempt, model, self._tokenizers)
+        trimmer = ContextTrimmer(attempt, config, self._tokenizers)
         while True:
             if not attempt.probe and endpoints.has_given_up_since(budget.started_at):
                 return self._hand_back(attempt, endpoints, budget)
@@ -86,7 +85,7 @@ class ModelClient:
                 await endpoints.wait_until(available_at)
                 continue
             try:
-                await self._read_answer(attempt, model, endpoints, endpoint, writer)
+                await self._read_answer(attempt, config, endpoints, endpoint, writer)
                 return writer.outcome()
             except errors.ModelServerError as error:
                 if await self._shorten_context(trimmer, error, endpoint, writer):

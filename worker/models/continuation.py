@@ -24,6 +24,9 @@ _MIN_OUTPUT_TOKENS = 16  # the minimum of the API
 # Another server may answer at the same URL after this time.
 _RESULT_TTL_S = 600.0
 
+# The name and the configuration of a model, and a base URL: a reload may give the model another upstream model.
+_Key = tuple[str, ModelConfig, str]
+
 
 class ContinuationProbe:
     """Sends one small request per model and endpoint before the first continuation, and caches the result.
@@ -34,8 +37,8 @@ class ContinuationProbe:
 
     def __init__(self, servers: Mapping[str, ModelServer]) -> None:
         self._servers = servers
-        self._results: dict[tuple[str, str], tuple[bool, float]] = {}
-        self._locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._results: dict[_Key, tuple[bool, float]] = {}
+        self._locks: defaultdict[_Key, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def continues_text(self, attempt: Attempt, model: ModelConfig, base_url: str) -> bool:
         """Return whether the server at an endpoint continues a partial answer of the attempt's model.
@@ -43,7 +46,7 @@ class ContinuationProbe:
         Raises:
             errors.ModelServerError: the probe failed; see `ModelServer.stream`.
         """
-        key = (attempt.model, base_url)
+        key = (attempt.model, model, base_url)
         async with self._locks[key]:
             continues, expires_at = self._results.get(key, (False, 0.0))
             if time.monotonic() >= expires_at:
@@ -55,7 +58,7 @@ class ContinuationProbe:
 
     def forget(self, base_url: str) -> None:
         """Drop the results of an endpoint after a failure, because another server may answer next."""
-        self._results = {key: result for key, result in self._results.items() if key[1] != base_url}
+        self._results = {key: result for key, result in self._results.items() if key[2] != base_url}
 
     async def _send_probe(self, attempt: Attempt, model: ModelConfig, base_url: str) -> bool:
         request = CreateResponse.model_validate(

@@ -166,6 +166,21 @@ class Endpoints:
         self._given_up_at = -math.inf
         self.has_open_circuit = False
 
+    def with_base_urls(self, base_urls: Sequence[str]) -> "Endpoints":
+        """Return the endpoints of the model after its configuration has changed; servers that remain keep their state.
+
+        The new endpoints share these states with `self`, which running responses may still use.
+        """
+        known_endpoints = {endpoint.base_url: endpoint for endpoint in self._endpoints}
+        if tuple(known_endpoints) == tuple(base_urls):
+            return self
+        new_endpoints = Endpoints(base_urls)
+        new_endpoints._endpoints = [
+            known_endpoints.get(endpoint.base_url, endpoint) for endpoint in new_endpoints._endpoints
+        ]
+        new_endpoints.has_open_circuit = self.has_open_circuit
+        return new_endpoints
+
     def choose_endpoint(self, not_before: Mapping[Endpoint, float], *, include_all: bool = False) -> Endpoint | None:
         """Return the best endpoint that can be used now, or None.
 

@@ -14,10 +14,10 @@ _VLLM, _LLAMA = "vllm", "llama.cpp"
 
 
 class Tokenizers:
-    """The tokenizers of model servers. The kind of each server is detected once and cached."""
+    """The tokenizers of model servers. The kind of each server is detected once per configuration of a model."""
 
     def __init__(self) -> None:
-        self._server_kinds: dict[str, str | None] = {}
+        self._server_kinds: dict[tuple[str, ModelConfig], str | None] = {}
 
     async def count(self, model: ModelConfig, base_url: str, attempt: Attempt) -> tuple[int, int | None] | None:
         """Count the tokens of an attempt's prompt.
@@ -31,31 +31,32 @@ class Tokenizers:
             The number of tokens and the size of the model's context; the size is None if it is unknown. If the server
             cannot count tokens, the result is None instead of this pair.
         """
-        if base_url in self._server_kinds and self._server_kinds[base_url] is None:
+        server = base_url, model
+        if server in self._server_kinds and self._server_kinds[server] is None:
             return None
         name = model.upstream_model or attempt.model
         body = request_body(model, name, attempt.request, attempt.context, attempt.prefix)
         root = base_url.removesuffix("/v1")
         try:
             async with aiohttp.ClientSession(root + "/", headers=authorization(model), timeout=_TIMEOUT) as session:
-                result = await self._count_tokens(session, base_url, body)
+                result = await self._count_tokens(session, server, body)
         except _TEMPORARY_ERRORS:
             return None  # the failure may be temporary, so do not cache it
         if result is None:
-            self._server_kinds[base_url] = None
+            self._server_kinds[server] = None
             return None
         tokens, window = result
         return tokens, window or model.context_window
 
     async def _count_tokens(
-        self, session: aiohttp.ClientSession, base_url: str, body: JsonObject
+        self, session: aiohttp.ClientSession, server: tuple[str, ModelConfig], body: JsonObject
     ) -> tuple[int, int | None] | None:
-        kind = self._server_kinds.get(base_url)
+        kind = self._server_kinds.get(server)
         counters = {_VLLM: _count_on_vllm, _LLAMA: _count_on_llama}
         for server_kind in [kind] if kind else counters:
             result = await counters[server_kind](session, body)
             if result is not None:
-                self._server_kinds[base_url] = server_kind
+                self._server_kinds[server] = server_kind
                 return result
         return None
 

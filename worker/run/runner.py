@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 from core import errors, jsonio
 from core.circuits.circuits import Circuits
 from core.codes import Code
-from core.config.catalog import Catalog
+from core.config.live_catalog import LiveCatalog
 from core.runs.attempt import Attempt, HandBack
 from core.runs.attempts import Attempts, Batch
 from core.runs.ends import Outcome, cancelled_outcome, failed_outcome
@@ -27,6 +27,7 @@ from worker.run import resume
 from worker.run.output import OutputWriter
 from worker.run.run import SHUTDOWN, Run
 from worker.run.run_supervisor import RunSupervisor
+from worker.served_models import ServedModel, ServedModels
 
 log = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")
@@ -61,7 +62,7 @@ class Runner:
     def __init__(
         self,
         attempts: Attempts,
-        catalog: Catalog,
+        live_catalog: LiveCatalog,
         servers: Mapping[str, ModelServer],
         circuits: Circuits,
         inputs: Inputs,
@@ -73,7 +74,7 @@ class Runner:
         signal_free_slot: Callable[..., None],
     ) -> None:
         self._attempts = attempts
-        self._catalog = catalog
+        self._models = ServedModels(live_catalog)
         self._inputs = inputs
         self._supervisor = supervisor
         self._seals = seals
@@ -85,7 +86,6 @@ class Runner:
         self._end_batcher = AsyncBatcher(self._end_batch, key=_fence, executor=self._io, max_requests=_MAX_ENDS)
         self._client = ModelClient(
             servers,
-            catalog,
             circuits,
             settings,
             call=self._run_in_thread,
@@ -142,14 +142,14 @@ class Runner:
         return dict.fromkeys(self._attempts.end_batch(ends), True)
 
     async def _execute_run(self, run: Run, interruption: "Interruption") -> str:
-        model = self._catalog.models.get(run.attempt.model)
+        model = self._models.find_model(run.attempt.model)
         writer = OutputWriter(
             run,
             self._seals,
             limit_bytes=self._settings.output_limit_bytes,
-            context_window=None if model is None else model.context_window,
+            context_window=None if model is None else model.config.context_window,
         )
-        task = asyncio.create_task(self._produce_end(run, writer))
+        task = asyncio.create_task(self._produce_end(run, model, writer))
         run.on_stop = task.cancel
         interruption.on_interrupt(task.cancel)
         await asyncio.wait({task})
@@ -157,15 +157,14 @@ class Runner:
             await self._record_usage(run, writer)
             return f"stopped: {run.stop_reason}"
         if task.cancelled():
-            return await self._write_end(run, self._interruption_end(run, writer, interruption.reason), writer)
+            return await self._write_end(run, self._interruption_end(run, model, writer, interruption.reason), writer)
         return await self._write_end(run, task.result(), writer)
 
-    async def _produce_end(self, run: Run, writer: OutputWriter) -> Outcome | HandBack:
+    async def _produce_end(self, run: Run, model: ServedModel | None, writer: OutputWriter) -> Outcome | HandBack:
         attempt = run.attempt
-        model = self._catalog.models.get(attempt.model)
         if model is None:
             return _unknown_model_hand_back(attempt)
-        plan = resume.plan_attempt(attempt, model)
+        plan = resume.plan_attempt(attempt, model.config)
         if isinstance(plan, Outcome):
             return plan
         if not attempt.has_in_progress_event:
@@ -174,7 +173,7 @@ class Runner:
         writer.continue_from(plan)
         try:
             async with asyncio.timeout(attempt.remaining_s) as timeout:
-                prepared_attempt = await self._inputs.prepare(plan.attempt, model)
+                prepared_attempt = await self._inputs.prepare(plan.attempt, model.config)
                 return await self._client.request_outcome(prepared_attempt, model, writer)
         except errors.PermanentError as error:  # an image or a file of the request cannot be loaded or read
             # The message contains a URL or a file name of the client, which must not be logged.
@@ -225,11 +224,13 @@ class Runner:
             log.info("handed back", extra={**log_fields(attempt), "cause": end.cause, "delay_s": round(end.delay_s, 1)})
         return is_handed_back
 
-    def _interruption_end(self, run: Run, writer: OutputWriter, reason: str) -> Outcome | HandBack:
+    def _interruption_end(
+        self, run: Run, model: ServedModel | None, writer: OutputWriter, reason: str
+    ) -> Outcome | HandBack:
         if reason != SHUTDOWN:
             return cancelled_outcome("revoked through Celery")
-        model = self._catalog.models.get(run.attempt.model)
-        if (writer.has_output or run.attempt.has_output) and model is not None and model.on_worker_lost == "fail":
+        has_output = writer.has_output or run.attempt.has_output
+        if has_output and model is not None and model.config.on_worker_lost == "fail":
             return failed_outcome(
                 Code.SERVER_ERROR, "The worker running this response was shut down after output had been shown."
             )

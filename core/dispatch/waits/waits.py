@@ -4,7 +4,7 @@ import threading
 import time
 
 from core.database import Database
-from core.dispatch.capacity_sql import Rules
+from core.dispatch.dispatcher import Dispatch
 from core.dispatch.doorbell import Doorbell
 from core.dispatch.waits import load, queue_sql, queue_state
 from core.dispatch.waits.descriptions import CLIENT_REASONS
@@ -24,10 +24,10 @@ _SHARED_STATE_S = 1.0
 class Waits:
     """The reasons why responses are queued."""
 
-    def __init__(self, database: Database, doorbell: Doorbell, rules: Rules) -> None:
+    def __init__(self, database: Database, doorbell: Doorbell, dispatch: Dispatch) -> None:
         self._database = database
         self._doorbell = doorbell
-        self._rules = rules
+        self._dispatch = dispatch
         self._lock = threading.Lock()
         self._shared_state: QueueState | None = None
         self._expires_at = 0.0  # on the monotonic clock
@@ -40,7 +40,7 @@ class Waits:
         """
         broker_available = self._doorbell.is_available()
         with self._database.connection() as connection:
-            return load.read_load(connection, self._rules, broker_available=broker_available)
+            return load.read_load(connection, self._dispatch.rules, broker_available=broker_available)
 
     def explain(self, response_id: str) -> Wait | None:
         """Return why a response is queued; None if it is not.
@@ -53,7 +53,9 @@ class Waits:
             response = queue_sql.read_queued(connection, response_id)
             if response is None:
                 return None
-            return queue_state.read(connection, self._rules, broker_available=broker_available).explain(response)
+            return queue_state.read(connection, self._dispatch.rules, broker_available=broker_available).explain(
+                response
+            )
 
     def client_reason(self, response_id: str) -> ClientReason | None:
         """Return why a response is queued, from a state at most a second old; None if it is not queued.
@@ -77,6 +79,8 @@ class Waits:
             if self._shared_state is None or time.monotonic() >= self._expires_at:
                 broker_available = self._doorbell.is_available()
                 with self._database.connection() as connection:
-                    self._shared_state = queue_state.read(connection, self._rules, broker_available=broker_available)
+                    self._shared_state = queue_state.read(
+                        connection, self._dispatch.rules, broker_available=broker_available
+                    )
                 self._expires_at = time.monotonic() + _SHARED_STATE_S
             return self._shared_state

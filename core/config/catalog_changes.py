@@ -1,0 +1,30 @@
+"""What differs between two configurations, for the log."""
+
+from collections.abc import Iterable
+
+from core.config.catalog import Catalog
+
+
+def describe_changes(old: Catalog, new: Catalog) -> dict[str, str]:
+    """Return the changes from `old` to `new` as fields of a log line.
+
+    Returns:
+        The names of added, removed and changed models, and of the projects whose limits changed, separated by commas.
+    """
+    old_tables, new_tables = old.limits.tables, new.limits.tables
+    return {
+        "added": _join(new.models.keys() - old.models.keys()),
+        "removed": _join(old.models.keys() - new.models.keys()),
+        "changed": _join(
+            name for name in old.models.keys() & new.models.keys() if not new.models[name].is_same_as(old.models[name])
+        ),
+        "limits": _join(
+            project
+            for project in old_tables.keys() | new_tables.keys()
+            if old_tables.get(project) != new_tables.get(project)
+        ),
+    }
+
+
+def _join(names: Iterable[str]) -> str:
+    return ",".join(sorted(names))
