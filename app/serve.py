@@ -1,15 +1,20 @@
 """Runs the API server: Granian with several processes, each with several threads."""
 
+import contextlib
 import logging
 import math
+import os
+import signal
 import socket
+from collections.abc import Sequence
 
-from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
+from granian.server import MPServer
 
 from core import errors, log
 from core.bootstrap import open_core
+from core.config import reload_signal
 from core.settings import PREFIX, Settings
 
 logger = logging.getLogger(__name__)
@@ -23,7 +28,7 @@ MAX_HEADER_BYTES = 64 * 1024
 
 
 def serve_api(settings: Settings) -> None:
-    """Serve the API until SIGTERM or SIGINT.
+    """Serve the API until SIGTERM or SIGINT; SIGHUP, which must be blocked, makes all processes read the models again.
 
     Raises:
         errors.BadSettings: a setting is missing or invalid, or the address is in use.
@@ -35,7 +40,7 @@ def serve_api(settings: Settings) -> None:
     with open_core(settings) as core:
         core.schema.check()
     logger.info("serving", extra={"host": settings.host, "port": settings.port})
-    Granian(
+    server = MPServer(
         "app.wsgi:app",
         address=settings.host,
         port=settings.port,
@@ -50,7 +55,17 @@ def serve_api(settings: Settings) -> None:
         log_enabled=False,
         websockets=False,
         http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS, max_buffer_size=MAX_HEADER_BYTES),
-    ).serve()
+    )
+    # Granian would replace its processes instead, which ends their streams.
+    reload_signal.start_receiver(lambda: _forward_reload([process.inner.pid for process in server.wrks]))
+    server.serve()
+
+
+def _forward_reload(process_ids: Sequence[int]) -> None:
+    """Send SIGHUP to the processes of the server; one that is still starting receives it when it is ready."""
+    for process_id in process_ids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process_id, signal.SIGHUP)
 
 
 def _check_address(host: str, port: int) -> None:

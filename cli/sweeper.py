@@ -7,6 +7,7 @@ import time
 
 from core import errors, log
 from core.bootstrap import open_core
+from core.config import reload_signal
 from core.health import Health, serve_health
 from core.maintenance.sweep import Sweep
 from core.settings import PREFIX, Settings
@@ -68,7 +69,7 @@ class Sweeper:
 
 
 def run_sweeper(settings: Settings) -> None:
-    """Sweep until SIGTERM or SIGINT.
+    """Sweep until SIGTERM or SIGINT; SIGHUP, which must be blocked, makes it read the configuration file again.
 
     Raises:
         errors.BadSettings: a setting is missing or invalid.
@@ -83,7 +84,13 @@ def run_sweeper(settings: Settings) -> None:
         core.schema.check()
         sweeper = Sweeper(core.sweep, settings)
         variable = f"{PREFIX}SWEEPER_HEALTH_PORT"
-        with serve_health(settings.host, settings.sweeper_health_port, sweeper.health, variable=variable):
+        reload_signal.start_receiver(core.live_catalog.reload)
+        with serve_health(
+            settings.host,
+            settings.sweeper_health_port,
+            lambda: core.live_catalog.extend_health(sweeper.health()),
+            variable=variable,
+        ):
             logger.info("sweeping", extra={"every_s": settings.sweep_every_s})
             sweeper.run(stop)
     logger.info("stopped")

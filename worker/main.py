@@ -8,6 +8,7 @@ import sys
 
 from core import log
 from core.bootstrap import open_core
+from core.config import reload_signal
 from core.config.catalog import Catalog
 from core.health import serve_health
 from core.settings import PREFIX, Settings
@@ -19,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 def run(settings: Settings) -> None:
     """Run a worker until SIGTERM, then drain it: responses still running after `drain_s` are handed back.
+
+    SIGHUP, which must be blocked, makes it read the configuration file again.
 
     Raises:
         errors.BadSettings: a setting is missing or invalid.
@@ -37,6 +40,7 @@ def run(settings: Settings) -> None:
         signals.connect(engine, settings)
         core.live_catalog.subscribe(_report_missing_keys)
         core.live_catalog.subscribe(engine.publish_models)
+        reload_signal.start_receiver(core.live_catalog.reload)
         variable = f"{PREFIX}WORKER_HEALTH_PORT"
         with serve_health(settings.host, settings.worker_health_port, engine.health, variable=variable):
             logger.info(

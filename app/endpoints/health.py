@@ -7,9 +7,9 @@ from core import VERSION, errors
 from core.bootstrap import Core
 
 
-def get_health(_: Exchange) -> Answer:
-    """Report that the process is running."""
-    return json_object({"status": "ok", "version": VERSION})
+def get_health(exchange: Exchange) -> Answer:
+    """Report that the process is running, and whether it uses the latest version of its configuration file."""
+    return json_object({"status": "ok", "version": VERSION, "configuration": exchange.core.live_catalog.state})
 
 
 def get_readiness(exchange: Exchange) -> Answer:

@@ -124,8 +124,11 @@ class ModelList(BaseModel):
 
 
 class Health(BaseModel):
+    """The process is running. `not reloaded`: the configuration file was invalid when it was last read again."""
+
     status: Literal["ok"]
     version: str
+    configuration: Literal["ok", "not reloaded"]
 
 
 class Readiness(BaseModel):

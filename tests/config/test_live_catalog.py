@@ -1,6 +1,9 @@
 """A reload replaces the whole configuration or nothing, and its result is logged."""
 
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -122,3 +125,22 @@ def test_a_process_started_without_a_file_reads_the_file_that_was_created_later(
     live_catalog.reload()
 
     assert list(live_catalog.current.models) == ["a"]
+
+
+def test_a_signal_that_arrives_before_the_receiver_starts_is_not_lost_and_ends_nothing() -> None:
+    program = """
+import os, signal, threading
+from core.config import reload_signal
+reload_signal.block()
+os.kill(os.getpid(), signal.SIGHUP)
+received = threading.Event()
+reload_signal.start_receiver(received.set)
+assert received.wait(10)
+print("received")
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(catalog.__file__).parents[2])}  # noqa: TID251
+    process = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False, env=environment
+    )
+
+    assert (process.returncode, process.stdout) == (0, "received\n"), process.stderr

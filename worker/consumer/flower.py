@@ -1,5 +1,7 @@
 """Runs Flower, the web interface that shows the tasks of the workers; a response's page is /task/resp_…."""
 
+import signal
+
 from core import log
 from core.bootstrap import redis_url
 from core.dispatch import celery_app
@@ -11,7 +13,8 @@ _RUNTIME_BUCKETS = "1,5,15,60,300,900,1800,3600"
 
 
 def run(settings: Settings) -> None:
-    """Serve Flower until SIGTERM; it is read-only by default."""
+    """Serve Flower until SIGTERM; it is read-only by default. It reads no models and ignores SIGHUP."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     log.configure(settings.log_level)
     app = celery_app.celery_app(redis_url(settings))
     arguments = [
