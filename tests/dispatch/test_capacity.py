@@ -1,4 +1,4 @@
-"""Free slots by lane and model: no slot is promised twice, and a response gets a slot if there is one."""
+"""The free slots of each lane and model: no slot is assigned twice, and a response gets a slot whenever one remains."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ def pools() -> st.SearchStrategy[list[Pool]]:
     lanes = st.frozensets(st.sampled_from(LANES), min_size=1)
     models = st.none() | st.frozensets(st.sampled_from(MODELS))
     pool = st.builds(
-        lambda lanes, idle, busy, models: Pool(lanes, idle + busy, idle, models),
+        lambda lanes, idle, busy, models: Pool(lanes, slots=idle + busy, idle_slots=idle, models=models),
         lanes,
         st.integers(0, 6),
         st.integers(0, 3),
@@ -30,7 +30,10 @@ def pools() -> st.SearchStrategy[list[Pool]]:
 
 
 def can_assign(pools: Iterable[Pool], requests: Mapping[Pair, int]) -> bool:
-    """Hall's condition: no set of pairs requests more slots than are free on the workers that can run any of them."""
+    """Whether the pools can serve these requests, by Hall's condition.
+
+    No set of pairs may request more slots than are free on the workers that can run any pair of the set.
+    """
     pools = list(pools)
     return all(
         sum(requests.get(pair, 0) for pair in pairs)
@@ -46,16 +49,17 @@ def pair_sequences() -> st.SearchStrategy[list[Pair]]:
 
 @settings(deadline=None)
 @given(pools(), pair_sequences())
-def test_a_response_gets_a_slot_only_if_all_assignments_still_fit_the_workers(
-    pools: list[Pool], pairs: Sequence[Pair]
+def test_a_response_gets_a_slot_exactly_if_the_workers_can_serve_all_assignments(
+    pools: list[Pool], requested_pairs: Sequence[Pair]
 ) -> None:
-    capacity, slots = Capacity(pools, {}), Counter[Pair]()
-    for pair in pairs:
-        has_slot = can_assign(pools, slots + Counter([pair]))
+    capacity, assigned_slots = Capacity(pools, {}), Counter[Pair]()
+    for pair in requested_pairs:
+        is_possible = can_assign(pools, assigned_slots + Counter([pair]))
 
-        assert capacity.has_slot(*pair) == has_slot
-        assert capacity.take_slot(*pair) == has_slot
-        slots[pair] += has_slot
+        assert capacity.has_slot(*pair) == is_possible
+        assert capacity.take_slot(*pair) == is_possible
+        if is_possible:
+            assigned_slots[pair] += 1
 
 
 @settings(deadline=None)
@@ -66,11 +70,11 @@ def test_free_slots_is_the_number_of_slots_that_a_lane_and_model_can_take(
     capacity = Capacity(pools, Counter(dispatched_pairs))
     free_slots = capacity.free_slots(*pair)
 
-    slots = 0
+    taken_slots = 0
     while capacity.take_slot(*pair):
-        slots += 1
+        taken_slots += 1
 
-    assert slots == free_slots
+    assert taken_slots == free_slots
     assert capacity.free_slots(*pair) == 0
 
 
@@ -92,15 +96,18 @@ def test_every_lane_with_a_slot_for_any_model_is_open(pools: list[Pool], dispatc
 
 
 def test_a_lane_without_free_slots_is_not_open() -> None:
-    pools = [Pool(frozenset({"fast"}), 2, 1), Pool(frozenset({"slow"}), 3, 0)]
+    pools = [
+        Pool(frozenset({"fast"}), slots=2, idle_slots=1),
+        Pool(frozenset({"slow"}), slots=3, idle_slots=0),
+    ]
 
     assert Capacity(pools, {}).open_lanes() == ["fast"]
     assert Capacity(pools, {("fast", "m1"): 1}).open_lanes() == []
 
 
 def test_a_model_has_only_the_slots_of_workers_that_know_it() -> None:
-    old_worker = Pool(frozenset({"fast"}), 10, 10, frozenset({"m1"}))
-    new_worker = Pool(frozenset({"fast"}), 4, 4, frozenset({"m1", "m2"}))
+    old_worker = Pool(frozenset({"fast"}), slots=10, idle_slots=10, models=frozenset({"m1"}))
+    new_worker = Pool(frozenset({"fast"}), slots=4, idle_slots=4, models=frozenset({"m1", "m2"}))
     capacity = Capacity([old_worker, new_worker], {("fast", "m2"): 1})
 
     assert (capacity.free_slots("fast", "m1"), capacity.free_slots("fast", "m2")) == (13, 3)
@@ -108,19 +115,29 @@ def test_a_model_has_only_the_slots_of_workers_that_know_it() -> None:
 
 
 def test_an_excess_of_dispatched_responses_uses_no_slots_of_other_lanes() -> None:
-    pools = [Pool(frozenset({"fast"}), 2, 2), Pool(frozenset({"slow"}), 3, 3)]
+    pools = [
+        Pool(frozenset({"fast"}), slots=2, idle_slots=2),
+        Pool(frozenset({"slow"}), slots=3, idle_slots=3),
+    ]
 
     assert Capacity(pools, {("fast", "m1"): 100}).free_slots("slow", "m1") == 3
 
 
-def test_a_slot_that_two_lanes_share_is_promised_only_once() -> None:
-    capacity = Capacity([Pool(frozenset({"fast", "slow"}), 1, 1), Pool(frozenset({"slow"}), 1, 1)], {})
+def test_a_slot_that_two_lanes_share_is_assigned_only_once() -> None:
+    pools = [
+        Pool(frozenset({"fast", "slow"}), slots=1, idle_slots=1),
+        Pool(frozenset({"slow"}), slots=1, idle_slots=1),
+    ]
+    capacity = Capacity(pools, {})
 
     assert [capacity.take_slot(lane, "m1") for lane in ("slow", "fast", "slow")] == [True, True, False]
 
 
 def test_the_reserve_is_a_fraction_of_all_slots_of_a_lane_rounded_up() -> None:
-    pools = [Pool(frozenset({"fast", "slow"}), 7, 0), Pool(frozenset({"slow"}), 4, 4)]
+    pools = [
+        Pool(frozenset({"fast", "slow"}), slots=7, idle_slots=0),
+        Pool(frozenset({"slow"}), slots=4, idle_slots=4),
+    ]
 
     assert Capacity(pools, {}).reserve_size("slow", 0.2) == 3
     assert Capacity(pools, {}).reserve_size("fast", 0.2) == 2

@@ -1,9 +1,9 @@
-"""The messages that the doorbell writes to Redis equal those of Celery."""
+"""The messages that the doorbell writes to Redis: they equal those of Celery and keep their order."""
 
 import base64
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import redis
@@ -12,8 +12,16 @@ from core.dispatch.celery_app import RUN_RESPONSE, celery_app, lane_queue
 from core.dispatch.celery_message import queue_key
 from core.dispatch.doorbell import Doorbell
 
-# Fields that differ in every message.
+# Fields with a different value in every message.
 UNIQUE_FIELDS = {"delivery_tag", "timestamp", "clock"}
+
+
+class SentMessages(NamedTuple):
+    """The messages that Redis received for one task."""
+
+    task: Any
+    event_channel: str
+    event: Any
 
 
 @pytest.fixture
@@ -26,7 +34,7 @@ def pubsub(valkey_url: str) -> Iterator[redis.client.PubSub]:
 
 
 def decode_message(message: bytes) -> Any:
-    """Return a message with its body decoded, without the fields that differ in every message."""
+    """Return a message with its body decoded, without `UNIQUE_FIELDS`."""
     envelope = json.loads(message)
     return drop_unique_fields(envelope | {"body": json.loads(base64.b64decode(envelope["body"]))})
 
@@ -37,13 +45,13 @@ def drop_unique_fields(value: Any) -> Any:
     return {key: drop_unique_fields(field) for key, field in value.items() if key not in UNIQUE_FIELDS}
 
 
-def read_messages(valkey_url: str, pubsub: redis.client.PubSub) -> tuple[Any, str, Any]:
-    """Return the task in the lane's queue, the channel of the event published for it, and that event."""
+def read_messages(valkey_url: str, pubsub: redis.client.PubSub) -> SentMessages:
+    """Return the task in the queue of the lane `slow`, and the event published for the task."""
     with redis.Redis.from_url(valkey_url) as client:
         task = client.rpop(queue_key("slow"))
     event = pubsub.get_message(timeout=5)
     assert task is not None and event is not None
-    return decode_message(task), event["channel"].decode(), decode_message(event["data"])
+    return SentMessages(decode_message(task), event["channel"].decode(), decode_message(event["data"]))
 
 
 def test_the_doorbell_sends_the_same_message_and_event_as_celery(valkey_url: str, pubsub: redis.client.PubSub) -> None:
@@ -56,7 +64,7 @@ def test_the_doorbell_sends_the_same_message_and_event_as_celery(valkey_url: str
     doorbell_messages = read_messages(valkey_url, pubsub)
     doorbell.close()
 
-    celery_messages[0]["properties"]["reply_to"] = ""  # the doorbell requests no result
+    celery_messages.task["properties"]["reply_to"] = ""  # the doorbell requests no result
     assert doorbell_messages == celery_messages
 
 

@@ -5,8 +5,9 @@ from collections import Counter
 import psycopg
 import pytest
 import redis
+from pydantic import SecretStr
 
-from core.bootstrap import Core
+from core.bootstrap import Core, open_core
 from core.dispatch.celery_app import KEY_PREFIX, queue_name
 from core.settings import Settings
 from tests.harness.engine import (
@@ -15,6 +16,7 @@ from tests.harness.engine import (
     claim,
     create_caller,
     dispatched_ids,
+    insert_backlog,
     register_worker,
     run_concurrently,
     sql,
@@ -23,7 +25,7 @@ from tests.harness.engine import (
 
 
 def dispatch_to_new_worker(core: Core, settings: Settings, slots: int) -> list[str]:
-    """Register a worker with this number of slots, and dispatch; return the IDs of the responses that it enqueued."""
+    """Register a worker with this number of slots and dispatch; return the IDs of the newly dispatched responses."""
     earlier_ids = set(dispatched_ids(settings))
     register_worker(core, f"w{slots}", slots)
     core.dispatch.dispatch()
@@ -111,6 +113,26 @@ def test_the_oldest_response_of_a_project_is_dispatched_first(core: Core, settin
     assert sorted(dispatch_to_new_worker(core, settings, 4)) == sorted(ids[:4])
 
 
+def test_a_dispatch_of_many_responses_takes_the_oldest(core: Core, settings: Settings) -> None:
+    response_id = submit(core, create_caller(core))
+    insert_backlog(settings, response_id, 120)
+    with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
+        connection.execute(
+            "update responses set available_at = available_at - i * interval '1 s'"
+            " from (select id, row_number() over (order by id) as i from responses) numbered"
+            " where responses.id = numbered.id"
+        )
+        register_worker(core, slots=90)
+        core.dispatch.dispatch()
+        dispatched_counts = connection.execute(
+            "select count(*), count(*) filter (where age_rank <= 90) from ("
+            " select dispatched_at, row_number() over (order by available_at) as age_rank from responses) ordered"
+            " where dispatched_at is not null"
+        ).fetchone()
+
+    assert dispatched_counts == (90, 90)  # all dispatched responses, and those among the 90 oldest
+
+
 def test_a_models_concurrency_is_not_exceeded_and_other_models_are_not_delayed(core: Core, settings: Settings) -> None:
     client = create_caller(core)
     narrow_ids = [submit(core, client, model="narrow") for _ in range(10)]
@@ -149,12 +171,13 @@ def test_a_response_that_no_worker_claims_is_recalled_and_dispatched_again(core:
     register_worker(core, slots=1)
     response_id = submit(core, create_caller(core))
     sql(settings, "update responses set dispatched_at = now() - interval '1 min'")
-    first_dispatch = sql(settings, "select dispatched_at from responses")
+    ((first_dispatched_at,),) = sql(settings, "select dispatched_at from responses")
 
     core.sweep.run()
 
     assert dispatched_ids(settings) == [response_id]
-    assert sql(settings, "select dispatched_at from responses") > first_dispatch
+    ((dispatched_at,),) = sql(settings, "select dispatched_at from responses")
+    assert dispatched_at > first_dispatched_at
 
 
 def test_a_response_is_not_dispatched_before_its_available_time(core: Core, settings: Settings) -> None:
@@ -165,10 +188,8 @@ def test_a_response_is_not_dispatched_before_its_available_time(core: Core, sett
 
 
 def test_responses_are_recalled_while_the_broker_is_unavailable(settings: Settings, database_url: str) -> None:
-    from core.bootstrap import open_core
-
-    without_broker = settings.model_copy(update={"redis_url": type(settings.redis_url)("redis://127.0.0.1:9/0")})
-    with open_core(without_broker) as core:
+    settings_without_broker = settings.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:9/0")})
+    with open_core(settings_without_broker) as core:
         register_worker(core)
         submit(core, create_caller(core))
         core.dispatch.dispatch()
@@ -176,8 +197,15 @@ def test_responses_are_recalled_while_the_broker_is_unavailable(settings: Settin
     assert dispatched_ids(settings) == []
 
 
+def count_sequential_scans(connection: psycopg.Connection) -> tuple | None:
+    """Read how often Postgres has read the whole table `responses`."""
+    return connection.execute("select seq_scan from pg_stat_user_tables where relname = 'responses'").fetchone()
+
+
 @pytest.mark.parametrize("waiting_count", [0, 3000])
-def test_dispatch_uses_its_indexes(core: Core, settings: Settings, waiting_count: int) -> None:
+def test_dispatch_and_sweep_never_read_the_whole_table_of_responses(
+    core: Core, settings: Settings, waiting_count: int
+) -> None:
     client = create_caller(core)
     response_id = submit(core, client)
     columns = "project_id, status, background, model, lane, tier, run_s, queued_until, ends_by, request, document"
@@ -203,10 +231,7 @@ def test_dispatch_uses_its_indexes(core: Core, settings: Settings, waiting_count
     )
     sql(settings, "analyze responses")
     with psycopg.connect(settings.database_url.get_secret_value()) as connection:
-        connection.execute("set enable_seqscan = on")
-        scans_before = connection.execute(
-            "select seq_scan from pg_stat_user_tables where relname = 'responses'"
-        ).fetchone()
+        scans_before = count_sequential_scans(connection)
     register_worker(core, slots=10)
 
     core.dispatch.dispatch()
@@ -214,8 +239,6 @@ def test_dispatch_uses_its_indexes(core: Core, settings: Settings, waiting_count
 
     with psycopg.connect(settings.database_url.get_secret_value()) as connection:
         connection.execute("select pg_stat_force_next_flush()")
-        scans_after = connection.execute(
-            "select seq_scan from pg_stat_user_tables where relname = 'responses'"
-        ).fetchone()
+        scans_after = count_sequential_scans(connection)
     assert len(dispatched_ids(settings)) == min(10, 1 + waiting_count)
     assert scans_before == scans_after

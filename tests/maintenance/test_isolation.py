@@ -1,8 +1,8 @@
-"""A response or a chore that fails in every round delays no other one."""
+"""A response or chore that fails in every round of the sweeper does not delay other responses and chores."""
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import psycopg
@@ -16,7 +16,7 @@ from core.settings import Settings
 from tests.harness.engine import claim, create_caller, register_worker, sql, submit
 from tests.harness.waiting import until
 
-# Ends the session that ends the response, as Postgres does with one that exceeds its time limits.
+# Terminates the database session that ends the response, as Postgres terminates a session that exceeds a timeout.
 BREAKING_TRIGGER = """
 create function break_connection() returns trigger language plpgsql as $$
 begin perform pg_terminate_backend(pg_backend_pid()); return new; end $$;
@@ -26,9 +26,8 @@ when (new.id = '{response_id}' and new.finished_at is not null) execute function
 
 
 @contextmanager
-def breaking_end(settings: Settings, response_id: str) -> Iterator[None]:
-    """Make every transaction that ends the response lose its connection, for the duration of the block."""
-    assert settings.database_url is not None
+def break_connection_at_end(settings: Settings, response_id: str) -> Iterator[None]:
+    """Until the block is left, break the connection of every transaction that ends the response."""
     with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
         connection.execute(BREAKING_TRIGGER.format(response_id=response_id))
         try:
@@ -38,7 +37,7 @@ def breaking_end(settings: Settings, response_id: str) -> Iterator[None]:
             connection.execute("drop function break_connection()")
 
 
-def status_of(core: Core, response_id: str) -> str:
+def read_status(core: Core, response_id: str) -> str:
     document, _ = core.responses.get(create_caller(core), response_id)
     return str(json.loads(document)["status"])
 
@@ -54,28 +53,32 @@ def test_a_response_whose_end_breaks_the_connection_delays_no_other_response(
     sql(settings, f"update responses set {column} = now() - interval '1 s' where id = %s", other_id)
     expected_status = "cancelled" if is_orphan else "failed"
 
-    with breaking_end(settings, broken_id):
+    with break_connection_at_end(settings, broken_id):
         core.sweep.run()
 
-        assert status_of(core, other_id) == expected_status
-        assert status_of(core, broken_id) == "queued"
+        assert read_status(core, other_id) == expected_status
+        assert read_status(core, broken_id) == "queued"
         assert core.sweep.stale_chores(60) == {}
-    # The response is postponed for five seconds.
-    until(lambda: core.sweep.run() or status_of(core, broken_id) == expected_status, timeout_s=20)
+
+    def is_ended_by_next_round() -> bool:
+        core.sweep.run()
+        return read_status(core, broken_id) == expected_status
+
+    until(is_ended_by_next_round, timeout_s=20)  # the sweeper postpones a response that it cannot end by five seconds
 
 
-def test_a_lost_worker_is_recovered_behind_a_response_that_cannot_be_ended(core: Core, settings: Settings) -> None:
+def test_a_lost_response_is_requeued_although_another_response_cannot_be_ended(core: Core, settings: Settings) -> None:
     register_worker(core)
     broken_id, lost_id = (submit(core, create_caller(core)) for _ in range(2))
     sql(settings, "update responses set queued_until = now() - interval '1 s' where id = %s", broken_id)
     claim(core, lost_id)
     sql(settings, "update responses set lease_until = now() - interval '1 s' where id = %s", lost_id)
 
-    with breaking_end(settings, broken_id):
+    with break_connection_at_end(settings, broken_id):
         for _ in range(2):
             core.sweep.run()
 
-        assert status_of(core, lost_id) == "queued"
+        assert read_status(core, lost_id) == "queued"
 
 
 def test_a_chore_that_fails_in_every_round_stops_no_other_chore_and_makes_the_sweeper_unhealthy(
@@ -88,23 +91,27 @@ def test_a_chore_that_fails_in_every_round_stops_no_other_chore_and_makes_the_sw
 
     core.sweep.run()
 
-    assert status_of(core, overdue_id) == "failed"
-    until(lambda: core.sweep.run() or sweeper.health().problems)
-    assert any("`prune` has not succeeded" in problem for problem in sweeper.health().problems)
+    assert read_status(core, overdue_id) == "failed"
+
+    def problems_after_next_round() -> Sequence[str]:
+        core.sweep.run()
+        return sweeper.health().problems
+
+    assert any("`prune` has not succeeded" in problem for problem in until(problems_after_next_round))
     assert core.sweep.stale_chores(0.4).keys() == {"prune"}
 
 
-def test_a_batch_that_exceeds_the_time_limits_is_halved_until_it_succeeds() -> None:
+def raise_if_too_large(size: int) -> None:
+    if size > 10:
+        raise errors.StoreBusy("A statement took too long.")
+
+
+def test_the_batch_size_is_halved_after_a_timeout_and_doubled_after_a_success() -> None:
     sizes = []
     batch_size = BatchSize(100)
     for _ in range(12):
         with contextlib.suppress(errors.StoreBusy), batch_size.try_size() as size:
             sizes.append(size)
-            exceed_time_limit_above(10, size)
+            raise_if_too_large(size)
 
     assert sizes == [100, 50, 25, 12, 6, 12, 6, 12, 6, 12, 6, 12]
-
-
-def exceed_time_limit_above(limit: int, size: int) -> None:
-    if size > limit:
-        raise errors.StoreBusy("A statement took too long.")

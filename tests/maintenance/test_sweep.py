@@ -1,4 +1,4 @@
-"""Rounds of the sweeper: a row or chore that fails does not affect the others."""
+"""Rounds of the sweeper: the responses that they end or requeue and the rows that they delete."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +13,17 @@ from core.runs import ends_sql
 from core.runs.attempt import HandBack
 from core.settings import Settings
 from core.streams import followers_sql
+from core.tenants.keys import Caller
 from tests.harness.engine import COMPLETED, claim, create_caller, opening_batch, register_worker, sql, submit
 from tests.harness.waiting import until
 
 
-def test_invalid_rows_beyond_a_batch_do_not_block_the_end_of_other_responses(core: Core, settings: Settings) -> None:
+def read_document(core: Core, client: Caller, response_id: str) -> dict:
+    document, _ = core.responses.get(client, response_id)
+    return json.loads(document)
+
+
+def test_a_full_batch_of_invalid_rows_does_not_block_the_end_of_other_responses(core: Core, settings: Settings) -> None:
     client = create_caller(core)
     for _ in range(BATCH_SIZE + 5):
         submit(core, client)
@@ -27,11 +33,11 @@ def test_invalid_rows_beyond_a_batch_do_not_block_the_end_of_other_responses(cor
 
     core.sweep.run()
 
-    assert json.loads(core.responses.get(client, valid_id)[0])["status"] == "failed"
+    assert read_document(core, client, valid_id)["status"] == "failed"
     assert sql(settings, "select count(*) from responses where status = 'queued'") == [(BATCH_SIZE + 5,)]
 
 
-def test_a_locked_table_delays_only_the_deletion_of_its_own_rows(core: Core, settings: Settings) -> None:
+def test_a_locked_table_of_workers_does_not_delay_the_end_of_a_response(core: Core, settings: Settings) -> None:
     client = create_caller(core)
     overdue_id = submit(core, client)
     sql(settings, "update responses set queued_until = now() - interval '1 s'")
@@ -39,7 +45,7 @@ def test_a_locked_table_delays_only_the_deletion_of_its_own_rows(core: Core, set
         connection.execute("lock table workers in share mode")  # as a stuck migration or dump would
         with ThreadPoolExecutor(1) as thread:
             future = thread.submit(core.sweep.run)
-            until(lambda: core.responses.get(client, overdue_id)[1])
+            until(lambda: read_document(core, client, overdue_id)["status"] == "failed")
             connection.rollback()
             future.result()
 
@@ -113,7 +119,7 @@ def test_a_run_ends_at_the_final_deadline_if_that_is_earlier(core: Core, setting
 
 
 @pytest.mark.parametrize(("failures", "min_s", "max_s"), [(0, 0.5, 1), (1, 1, 2)])
-def test_each_lost_lease_doubles_the_delay_with_jitter(
+def test_each_lost_lease_doubles_the_random_delay_before_the_next_attempt(
     core: Core, settings: Settings, failures: int, min_s: float, max_s: float
 ) -> None:
     register_worker(core)
@@ -124,17 +130,15 @@ def test_each_lost_lease_doubles_the_delay_with_jitter(
 
     core.sweep.run()
 
-    delays_s = [
-        row[0]
-        for row in sql(
-            settings,
-            "select extract(epoch from r.available_at - a.ended_at)::float from responses r"
-            " join attempts a on a.response_id = r.id",
-        )
-    ]
+    rows = sql(
+        settings,
+        "select extract(epoch from r.available_at - a.ended_at)::float from responses r"
+        " join attempts a on a.response_id = r.id",
+    )
+    delays_s = [delay_s for (delay_s,) in rows]
     assert len(delays_s) == 12
     assert all(min_s <= delay_s <= max_s for delay_s in delays_s)
-    assert len(set(delays_s)) > 6
+    assert len(set(delays_s)) > 6  # the delays are random
 
 
 def test_a_response_fails_after_the_maximum_number_of_lost_leases(core: Core, settings: Settings) -> None:
@@ -145,7 +149,7 @@ def test_a_response_fails_after_the_maximum_number_of_lost_leases(core: Core, se
 
     core.sweep.run()
 
-    document = json.loads(core.responses.get(client, attempt.response_id)[0])
+    document = read_document(core, client, attempt.response_id)
     assert document["status"] == "failed"
     assert document["error"]["message"] == "The worker running this response was lost 3 times."
     assert sql(settings, "select outcome from attempts") == [("failed",)]

@@ -1,4 +1,4 @@
-"""Concurrent create requests are written in one transaction, and each gets the outcome of its own row."""
+"""Concurrent creates: they share a transaction, and each gets the outcome of its own row."""
 
 import psycopg
 import pytest
@@ -25,20 +25,22 @@ def rows(core: Core) -> list[Draft]:
     catalog = core.live_catalog.current
     client = create_caller(core)
     request = CreateResponse.model_validate({"model": "scripted", "input": "hi", "background": True})
-    orders = [
-        _Order(
+    rows = []
+    for _ in range(3):
+        order = _Order(
             catalog,
             client,
             request,
-            None,
-            TierRequest(Tier.DEFAULT),
-            Reservation(Tier.DEFAULT),
-            context,
-            ids.new_id("resp"),
+            idempotency_key=None,
+            requested_tier=TierRequest(Tier.DEFAULT),
+            reservation=Reservation(Tier.DEFAULT),
+            standalone_context=core.creation._standalone_context(catalog, client, request),
+            response_id=ids.new_id("resp"),
         )
-        for context in [core.creation._standalone_context(catalog, client, request) for _ in range(3)]
-    ]
-    return [row for order in orders if (row := core.creation._plain_row(order)) is not None]
+        row = core.creation._plain_row(order)
+        assert row is not None
+        rows.append(row)
+    return rows
 
 
 def test_concurrent_creates_dispatch_one_response_per_free_slot(core: Core, settings: Settings) -> None:
@@ -48,7 +50,7 @@ def test_concurrent_creates_dispatch_one_response_per_free_slot(core: Core, sett
     response_ids = run_concurrently(*[lambda: submit(core, client)] * 32)
 
     assert sql(settings, "select count(*) from responses where status = 'queued'") == [(32,)]
-    dispatched_ids = {row[0] for row in sql(settings, SELECT_DISPATCHED)}
+    dispatched_ids = {response_id for (response_id,) in sql(settings, SELECT_DISPATCHED)}
     assert len(dispatched_ids) == 5
     assert dispatched_ids <= set(response_ids)
     with redis.Redis.from_url(settings.redis_url.get_secret_value()) as valkey:
@@ -66,8 +68,8 @@ def test_a_row_that_postgres_rejects_does_not_affect_the_other_rows(
 
     assert (first_outcome, last_outcome) == (False, False)
     assert isinstance(error, psycopg.DataError)
-    rows_in_database = sql(settings, "select id from responses order by created_at, id")
-    assert {row[0] for row in rows_in_database} == {rows[0].id, rows[2].id}
+    stored_ids = {response_id for (response_id,) in sql(settings, "select id from responses")}
+    assert stored_ids == {rows[0].id, rows[2].id}
 
 
 def test_a_row_that_an_earlier_attempt_committed_is_not_inserted_twice(
@@ -76,6 +78,7 @@ def test_a_row_that_an_earlier_attempt_committed_is_not_inserted_twice(
     acceptor = core.creation._acceptor
     assert acceptor.accept(rows[1])
 
+    # False: inserted, but not to be enqueued, because no worker is registered. None: the row already existed.
     assert list(acceptor._write_all(rows)) == [False, None, False]
     assert sql(settings, "select count(*) from responses") == [(3,)]
     assert sql(settings, "select count(*) from response_events") == [(3,)]
@@ -107,11 +110,10 @@ def test_each_large_create_is_written_in_a_separate_transaction(
     large_rows = [rows[0]._replace(id=f"resp_1{n:047}", request=" " * 100_000 + "{}") for n in range(12)]
     acceptor = core.creation._acceptor
 
-    run_concurrently(
-        *[lambda row=row: acceptor.accept(row) for pair in zip(small_rows, large_rows, strict=True) for row in pair]
-    )
+    run_concurrently(*[lambda row=row: acceptor.accept(row) for row in small_rows + large_rows])
 
-    batches_query = "select array_agg(length(request) > 100000) from responses group by xmin::text"
-    batches = [sizes for (sizes,) in sql(settings, batches_query)]
-    assert sum(map(len, batches)) == 24
-    assert [sizes for sizes in batches if True in sizes and len(sizes) > 1] == []
+    # For each transaction, one boolean per row that it inserted.
+    is_large_query = "select array_agg(length(request) > 100000) from responses group by xmin::text"
+    transactions = [is_large for (is_large,) in sql(settings, is_large_query)]
+    assert sum(map(len, transactions)) == 24
+    assert [is_large for is_large in transactions if True in is_large and len(is_large) > 1] == []
