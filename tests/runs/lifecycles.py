@@ -1,9 +1,8 @@
-"""A small model of the state machine: the expected state of a response after each operation, and its invariants."""
+"""A model of the state machine of a response, and a witness that compares the database with the model."""
 
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import psycopg
@@ -40,7 +39,8 @@ class Lifecycle:
     claim_s: float = 0
 
     def __post_init__(self) -> None:
-        self.log_length = self.log_length or (2 if self.background else 1)
+        created_events = 2 if self.background else 1
+        self.log_length = self.log_length or created_events
 
     def advance_clocks(self) -> None:
         """Subtract CLOCK_STEP_S seconds from every remaining time."""
@@ -86,9 +86,11 @@ class Lifecycle:
         if not self.is_leased_by(number):
             return False
         self.status, self.is_dispatched = "queued", False
-        self.failures += outcome == "lost"
-        self.waits += outcome == "waited"
-        if outcome != "waited":
+        if outcome == "lost":
+            self.failures += 1
+        if outcome == "waited":
+            self.waits += 1
+        else:
             self.queue_s = self.total_s
         self.outcomes[-1] = outcome
         return True
@@ -175,21 +177,21 @@ class Witness:
 
     def dispatched_ids(self) -> set[str]:
         return {
-            row[0]
-            for row in self._connection.execute(
+            response_id
+            for (response_id,) in self._connection.execute(
                 "select id from responses where status = 'queued' and dispatched_at is not null"
             )
         }
 
     def read_lifecycles(self) -> dict[str, Lifecycle]:
-        """The states of the stored responses, with the remaining times of new responses."""
+        """The states of the stored responses, except for the remaining times, which are those of new responses."""
         lifecycles: dict[str, Lifecycle] = {}
-        for response_id, background, *columns in self._connection.execute(
+        for response_id, *columns in self._connection.execute(
             "select id, background, status, attempt, failures, waits, dispatched_at is not null,"
             " (select coalesce(max(first_seq + n), 0) from response_events where response_id = r.id),"
             " array(select outcome from attempts where response_id = r.id order by attempt) from responses r"
         ):
-            lifecycle = lifecycles[response_id] = Lifecycle(background, *columns)
+            lifecycle = lifecycles[response_id] = Lifecycle(*columns)
             if lifecycle.has_ended:
                 lifecycle.log_length = 0
         return lifecycles
@@ -198,13 +200,13 @@ class Witness:
         rows = self._connection.execute(
             "select data from response_events where response_id = %s order by first_seq", (response_id,)
         )
-        return [line for row in rows for line in row[0].split("\n")]
+        return [line for (lines,) in rows for line in lines.split("\n")]
 
     def check(self, lifecycles: dict[str, Lifecycle]) -> None:
         """Assert that the database agrees with the model and that its history is legal."""
         rows = {
-            row[0]: row[1:]
-            for row in self._connection.execute(
+            response_id: tuple(columns)
+            for response_id, *columns in self._connection.execute(
                 "select id, status, attempt, failures, waits, dispatched_at is not null, worker_id is not null,"
                 " array(select (attempt, outcome, ended_at is null)::text from attempts"
                 "       where response_id = r.id order by attempt),"
@@ -217,12 +219,12 @@ class Witness:
             response_id for response_id, row in rows.items() if self._previous_rows.get(response_id) != row
         }
         for response_id in self.changed_ids:
-            previous_row = self._previous_rows.get(response_id)
-            assert previous_row is None or previous_row[0] not in TERMINAL, f"{response_id} changed after its end"
+            previous_status, *_ = self._previous_rows.get(response_id, ("none",))
+            assert previous_status not in TERMINAL, f"{response_id} changed after its end"
             self._check_response(response_id, lifecycles[response_id], rows[response_id])
         self._previous_rows = rows
-        for response_id, row in rows.items():
-            assert row[0] == lifecycles[response_id].status, response_id
+        for response_id, (status, *_) in rows.items():
+            assert status == lifecycles[response_id].status, response_id
         self._check_history()
 
     def _check_response(self, response_id: str, lifecycle: Lifecycle, row: tuple) -> None:
@@ -243,11 +245,13 @@ class Witness:
             "select first_seq, n, attempt, data from response_events where response_id = %s order by first_seq",
             (response_id,),
         ).fetchall()
-        assert batches[0][0] == 0
-        assert all(first[0] + first[1] == second[0] for first, second in pairwise(batches)), f"{response_id}: gap"
-        is_ordered = all(first[2] <= second[2] for first, second in pairwise(batches))
-        assert is_ordered, f"{response_id}: an older attempt wrote later"
-        events: list[dict[str, Any]] = [json.loads(line) for batch in batches for line in batch[3].split("\n")]
+        next_seq, last_attempt = 0, 0
+        events: list[dict[str, Any]] = []
+        for first_seq, event_count, attempt, lines in batches:
+            assert first_seq == next_seq, f"{response_id}: gap"
+            assert attempt >= last_attempt, f"{response_id}: an older attempt wrote later"
+            next_seq, last_attempt = first_seq + event_count, attempt
+            events += [json.loads(line) for line in lines.split("\n")]
         if lifecycle.has_ended:
             assert len(events) > lifecycle.log_length
             stream_checker.check(events, json.loads(document))
@@ -262,15 +266,13 @@ class Witness:
             "select old_status, new_status, old_attempt, new_attempt, count(*) over (partition by id, new_status in"
             " ('completed', 'incomplete', 'failed', 'cancelled')) from moves"
         )
-        for old_status, new_status, old_attempt, new_attempt, count in moves:
+        for old_status, new_status, old_attempt, new_attempt, similar_moves in moves:
             assert Status(new_status) in MOVES[Status(old_status)], f"{old_status} -> {new_status}"
             assert new_attempt == old_attempt + (new_status == "in_progress")
-            assert new_status not in TERMINAL or count == 1
+            assert new_status not in TERMINAL or similar_moves == 1  # a response ends once
         # Every writer held the lease, and no write follows an end.
         assert self._connection.execute("select * from writes where attempt <> holder").fetchall() == []
-        assert (
-            self._connection.execute(
-                "select * from writes where status <> all (%s)", (["queued", "in_progress"],)
-            ).fetchall()
-            == []
+        writes_after_end = self._connection.execute(
+            "select * from writes where status not in ('queued', 'in_progress')"
         )
+        assert writes_after_end.fetchall() == []

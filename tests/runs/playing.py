@@ -43,7 +43,7 @@ PossibleOutcomes = list[tuple[Any, Lifecycle | None]]
 
 @dataclass(frozen=True)
 class Call:
-    """A call as a process makes it, and a model of each of its transactions."""
+    """A call as a process makes it, and for each of its transactions a function that predicts the possible outcomes."""
 
     name: str
     execute: Callable[[Core], dict[str, Any]]
@@ -117,15 +117,15 @@ class Scene:
         build_call: Callable[..., Call] = getattr(self, f"_{name}")
         return build_call(ids, 0 if use_first_attempt else -1)
 
-    def _attempts_of(
+    def _choose_attempts(
         self, ids: Sequence[str], attempt_index: int, limit: int | None = None
     ) -> dict[str, WorkerAttempt]:
-        """One attempt of each response that has any, by response ID."""
+        """Return the attempt at this index of each claimed response, for at most `limit` responses."""
         claimed_ids = [response_id for response_id in ids if self.attempts[response_id]]
         return {response_id: self.attempts[response_id][attempt_index] for response_id in claimed_ids[:limit]}
 
     def _record(self, ids: Sequence[str], attempt_index: int) -> Call:
-        attempts = self._attempts_of(ids, attempt_index)
+        attempts = self._choose_attempts(ids, attempt_index)
         batches = {response_id: self.next_batches[response_id][attempt_index] for response_id in attempts}
 
         def execute(core: Core) -> dict[str, str]:
@@ -142,20 +142,21 @@ class Scene:
             events = batches[response_id]
             result = new_state.record(events.attempt, events.first_seq, len(events.lines))
             # Another session may hold a lock on the row; and if any batch is already stored, the entire call fails.
-            return [(result, new_state), *([("locked", lifecycle)] if result != "lost" else []), ("unknown", lifecycle)]
+            outcomes = [(result, new_state), ("unknown", lifecycle)]
+            return outcomes if result == "lost" else [*outcomes, ("locked", lifecycle)]
 
         return Call("record", execute, [predict])
 
     def _renew(self, ids: Sequence[str], attempt_index: int) -> Call:
-        attempts = self._attempts_of(ids, attempt_index)
+        attempts = self._choose_attempts(ids, attempt_index)
         fences = {response_id: worker_attempt.fence for response_id, worker_attempt in attempts.items()}
 
         def predict(response_id: str, lifecycle: Lifecycle | None) -> PossibleOutcomes:
             if response_id not in fences or lifecycle is None:
                 return [("lost", lifecycle)]
             new_state = lifecycle.copy()
-            result = new_state.renew(fences[response_id][1])
-            return [(result, new_state), *([("locked", lifecycle)] if result == "done" else [])]
+            result = new_state.renew(attempts[response_id].attempt.number)
+            return [(result, new_state), ("locked", lifecycle)] if result == "done" else [(result, new_state)]
 
         def execute(core: Core) -> dict[str, str]:
             return _results_by_id(core.attempts.renew(list(fences.values())), fences)
@@ -163,7 +164,7 @@ class Scene:
         return Call("renew", execute, [predict])
 
     def _end(self, ids: Sequence[str], attempt_index: int) -> Call:
-        attempts = self._attempts_of(ids, attempt_index, limit=1)
+        attempts = self._choose_attempts(ids, attempt_index, limit=1)
 
         def execute(core: Core) -> dict[str, bool]:
             return {
@@ -174,18 +175,15 @@ class Scene:
             }
 
         def predict(response_id: str, lifecycle: Lifecycle | None) -> PossibleOutcomes:
-            new_state = lifecycle and lifecycle.copy()
-            has_ended = bool(
-                new_state
-                and response_id in attempts
-                and new_state.end("completed", attempts[response_id].attempt.number)
-            )
-            return [(has_ended, new_state)]
+            if response_id not in attempts or lifecycle is None:
+                return [(False, lifecycle)]
+            new_state = lifecycle.copy()
+            return [(new_state.end("completed", attempts[response_id].attempt.number), new_state)]
 
         return Call("end", execute, [predict])
 
     def _end_batch(self, ids: Sequence[str], attempt_index: int) -> Call:
-        attempts = self._attempts_of(ids, attempt_index)
+        attempts = self._choose_attempts(ids, attempt_index)
         ends = [
             (worker_attempt.attempt, COMPLETED, batch(worker_attempt.attempt, [], worker_attempt.next_seq))
             for worker_attempt in attempts.values()
@@ -201,25 +199,22 @@ class Scene:
         )
 
     def _predict_batched_call(
-        self, ids: Sequence[str], result: Any, call: Callable[[str], Call]
+        self, ids: Sequence[str], skipped_result: Any, build_call: Callable[[str], Call]
     ) -> Callable[..., PossibleOutcomes]:
-        """Predict a batched call: it acts like one call per response, but may skip a locked row with this `result`."""
+        """Predict a batched call: it acts like one call per response, but may skip locked rows."""
         return lambda response_id, lifecycle: [
-            *(call(response_id).transactions[0](response_id, lifecycle) if response_id in ids else []),
-            (result, lifecycle),
+            *(build_call(response_id).transactions[0](response_id, lifecycle) if response_id in ids else []),
+            (skipped_result, lifecycle),
         ]
 
     def _hand_back(self, ids: Sequence[str], attempt_index: int) -> Call:
-        attempts = self._attempts_of(ids, attempt_index, limit=1)
+        attempts = self._choose_attempts(ids, attempt_index, limit=1)
 
         def predict(response_id: str, lifecycle: Lifecycle | None) -> PossibleOutcomes:
-            new_state = lifecycle and lifecycle.copy()
-            is_requeued = bool(
-                new_state
-                and response_id in attempts
-                and new_state.requeue(attempts[response_id].attempt.number, "waited")
-            )
-            return [(is_requeued, new_state)]
+            if response_id not in attempts or lifecycle is None:
+                return [(False, lifecycle)]
+            new_state = lifecycle.copy()
+            return [(new_state.requeue(attempts[response_id].attempt.number, "waited"), new_state)]
 
         def execute(core: Core) -> dict[str, bool]:
             return {
@@ -331,6 +326,7 @@ def _results_by_id(result: BatchResult, ids: Iterable[str]) -> dict[str, str]:
     return {response_id: result_for(response_id) for response_id in ids}
 
 
+# The transactions of a session, each with its recorded result.
 Program = list[tuple[Callable[[str, Lifecycle | None], PossibleOutcomes], Any]]
 
 
@@ -342,11 +338,11 @@ def is_serializable(
         return _comparable_state(lifecycle) == _comparable_state(final_lifecycle)
     for index, program in enumerate(programs):
         if program:
-            (transaction, expected), *later_transactions = program
+            (transaction, recorded_result), *later_transactions = program
             remaining = [*programs[:index], later_transactions, *programs[index + 1 :]]
-            outcomes = [new_state for result, new_state in transaction(response_id, lifecycle) if result == expected]
-            if any(is_serializable(response_id, new_state, remaining, final_lifecycle) for new_state in outcomes):
-                return True
+            for result, new_state in transaction(response_id, lifecycle):
+                if result == recorded_result and is_serializable(response_id, new_state, remaining, final_lifecycle):
+                    return True
     return False
 
 
@@ -379,14 +375,7 @@ def play(world: World, initial_states: tuple[str, str], programs: list[list[Any]
     final_lifecycles = world.witness.read_lifecycles()
     for response_id, lifecycle in scene.lifecycles.items():
         history = [
-            [
-                (
-                    transaction,
-                    result.get(response_id, _empty_result(call)) if transaction is call.transactions[-1] else None,
-                )
-                for call, result in zip(program, session.results, strict=True)
-                for transaction in call.transactions
-            ]
+            _recorded_program(program, session.results, response_id)
             for program, session in zip(calls, sessions, strict=True)
         ]
         results = [session.results for session in sessions]
@@ -395,6 +384,16 @@ def play(world: World, initial_states: tuple[str, str], programs: list[list[Any]
     world.witness.check(final_lifecycles)
 
 
+def _recorded_program(calls: list[Call], results: list[dict[str, Any]], response_id: str) -> Program:
+    """The transactions of a session's calls; the result of a call belongs to its last transaction."""
+    program: Program = []
+    for call, result in zip(calls, results, strict=True):
+        *earlier_transactions, last_transaction = call.transactions
+        program += [(transaction, None) for transaction in earlier_transactions]
+        program.append((last_transaction, result.get(response_id, _empty_result(call))))
+    return program
+
+
 def _empty_result(call: Call) -> Any:
-    """The result of a call for a response that it does not concern."""
+    """The result of a call for a response that the call does not include."""
     return {"record": "lost", "renew": "lost", "end": False, "end batch": False, "hand back": False}.get(call.name)

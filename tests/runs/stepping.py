@@ -1,4 +1,4 @@
-"""Sessions of one Postgres with transactions that run statement by statement, in an order chosen by the test."""
+"""Database sessions that run their transactions statement by statement, in an order chosen by the test."""
 
 import threading
 import time
@@ -25,7 +25,7 @@ class SteppedConnection(BoundedConnection):
 
 
 class SteppedDatabase(Database):
-    """A pool of `SteppedConnection`s, which act as ordinary connections in threads that are not sessions of a test."""
+    """A pool of `SteppedConnection`s. In threads without a `Session`, they act as ordinary connections."""
 
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(url, **options)
@@ -37,8 +37,8 @@ class Session:
 
     def __init__(self, *calls: Callable[[], Any]) -> None:
         self.results: list[Any] = []
-        self.ready = self.done = False
-        self.pid = 0
+        self.is_ready = self.is_done = False
+        self.backend_pid = 0
         self._calls = calls
         self._condition = threading.Condition()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -57,36 +57,38 @@ class Session:
                     self.results.append(error)
         finally:
             with self._condition:
-                self.done = True
+                self.is_done = True
                 self._condition.notify_all()
 
-    def wait_for_turn(self, pid: int) -> None:
+    def wait_for_turn(self, backend_pid: int) -> None:
         with self._condition:
-            self.pid, self.ready = pid, True
+            self.backend_pid, self.is_ready = backend_pid, True
             self._condition.notify_all()
-            assert self._condition.wait_for(lambda: not self.ready, _TIMEOUT_S)
+            assert self._condition.wait_for(lambda: not self.is_ready, _TIMEOUT_S)
 
     def step(self) -> None:
         """Allow the session to send its next statement."""
         with self._condition:
-            self.ready = False
+            self.is_ready = False
             self._condition.notify_all()
 
     def wait_until_settled(self, timeout_s: float) -> bool:
         """Wait until the session has a next statement or has ended; return False after the timeout."""
         with self._condition:
-            return self._condition.wait_for(lambda: self.ready or self.done, timeout_s)
+            return self._condition.wait_for(lambda: self.is_ready or self.is_done, timeout_s)
 
 
 def interleave(sessions: Sequence[Session], schedule: Sequence[int], monitor: psycopg.Connection) -> None:
     """Run all sessions until they end, one statement at a time; while a session waits for a lock, the others continue.
 
     Args:
-        schedule: for each step, an index into the sessions that can continue. After its end, they take turns.
+        schedule: for each step, an index into the sessions that can continue. After the schedule, the sessions take turns.
     """
 
     def waits_for_lock(session: Session) -> bool:
-        (is_blocked,) = monitor.execute("select cardinality(pg_blocking_pids(%s)) > 0", (session.pid,)).fetchone()  # type: ignore[misc]
+        (is_blocked,) = monitor.execute(
+            "select cardinality(pg_blocking_pids(%s)) > 0", (session.backend_pid,)
+        ).fetchone()  # type: ignore[misc]
         return bool(is_blocked)
 
     def wait_for_all() -> None:
@@ -105,10 +107,10 @@ def interleave(sessions: Sequence[Session], schedule: Sequence[int], monitor: ps
     step = 0
     while True:
         wait_for_all()
-        if all(session.done for session in sessions):
+        if all(session.is_done for session in sessions):
             return
-        # If no session is ready, they are deadlocked: Postgres aborts a transaction, and its call fails with the error.
-        if ready_sessions := [session for session in sessions if session.ready]:
+        # If no session is ready, the sessions are deadlocked: Postgres aborts a transaction, and its call fails.
+        if ready_sessions := [session for session in sessions if session.is_ready]:
             choice = schedule[step] if step < len(schedule) else step
             ready_sessions[choice % len(ready_sessions)].step()
             step += 1

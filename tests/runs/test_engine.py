@@ -10,6 +10,7 @@ from core.runs.attempt import HandBack
 from core.runs.attempts import Batch, BatchResult
 from core.runs.ends import failed_outcome
 from core.settings import Settings
+from core.tenants.keys import Caller
 from tests.harness.engine import (
     COMPLETED,
     batch,
@@ -24,6 +25,11 @@ from tests.harness.engine import (
 
 WORKER_COUNT = 8
 EMPTY_RESULT = BatchResult(set(), set())
+
+
+def read_document(core: Core, owner: Caller, response_id: str) -> dict:
+    document, _ = core.responses.get(owner, response_id)
+    return json.loads(document)
 
 
 def test_only_one_of_many_workers_claims_a_response(core: Core) -> None:
@@ -57,7 +63,7 @@ def test_a_simultaneous_cancel_and_end_store_one_terminal_event_and_one_document
             lambda: core.attempts.end(attempt, COMPLETED, last_batch),
         )
 
-        document = json.loads(core.responses.get(owner, attempt.response_id)[0])
+        document = read_document(core, owner, attempt.response_id)
         assert document["status"] == ("completed" if has_ended else "cancelled")
         assert cancelled_document == document
         terminal_events = sql(
@@ -197,7 +203,7 @@ def test_the_sweeper_fails_an_overdue_run_and_keeps_its_partial_output(core: Cor
 
     core.sweep.run()
 
-    final_document = json.loads(core.responses.get(owner, attempt.response_id)[0])
+    final_document = read_document(core, owner, attempt.response_id)
     assert final_document["status"] == "failed"
     assert final_document["error"]["code"] == "server_error"
     assert final_document["output"][0]["content"][0]["text"] == "Half"
@@ -210,7 +216,7 @@ def test_the_sweeper_fails_a_response_that_waited_past_its_deadline(core: Core, 
 
     core.sweep.run()
 
-    final_document = json.loads(core.responses.get(owner, response_id)[0])
+    final_document = read_document(core, owner, response_id)
     assert final_document["status"] == "failed"
     assert "No worker was free" in final_document["error"]["message"]
 
@@ -227,7 +233,7 @@ def test_a_response_that_gets_only_429_until_its_deadline_fails_as_rate_limited(
 
     core.sweep.run()
 
-    final_document = json.loads(core.responses.get(owner, attempt.response_id)[0])
+    final_document = read_document(core, owner, attempt.response_id)
     assert final_document["error"]["code"] == "rate_limit_exceeded"
     assert "429" in final_document["error"]["message"]
 
@@ -240,7 +246,7 @@ def test_the_sweeper_continues_after_a_row_that_it_cannot_end(core: Core, settin
 
     core.sweep.run()
 
-    assert json.loads(core.responses.get(owner, valid_id)[0])["status"] == "failed"
+    assert read_document(core, owner, valid_id)["status"] == "failed"
 
 
 def test_concurrent_sweepers_end_each_response_once(core: Core, settings: Settings) -> None:
@@ -251,16 +257,15 @@ def test_concurrent_sweepers_end_each_response_once(core: Core, settings: Settin
     run_concurrently(*[core.sweep.run] * 4)
 
     assert sql(settings, "select count(*) from responses where status = 'failed'") == [(len(ids),)]
-    failures = sql(settings, "select response_id from response_events where data ~ 'response.failed' group by 1")
-    assert len(failures) == len(ids)
+    assert sql(settings, "select count(*) from response_events where data ~ 'response.failed'") == [(len(ids),)]
 
 
 def test_waits_and_hand_backs_do_not_add_to_the_failures(core: Core, settings: Settings) -> None:
     register_worker(core)
     response_id = submit(core, create_caller(core))
-    for waited in (True, False) * 5:
+    for awaits_server in (True, False) * 5:
         attempt = claim(core, response_id)
-        assert core.attempts.hand_back(attempt, HandBack("not now", awaits_server=waited))
+        assert core.attempts.hand_back(attempt, HandBack("not now", awaits_server=awaits_server))
         sql(settings, "update responses set dispatched_at = now()")
 
     assert sql(settings, "select failures, waits, attempt from responses") == [(0, 5, 10)]
@@ -275,7 +280,7 @@ def test_a_failure_stores_its_code_in_the_document_and_its_cause_in_the_attempt(
         attempt, failed_outcome("server_error", "It broke.", cause="a precise cause"), opening_batch(attempt)
     )
 
-    assert json.loads(core.responses.get(owner, attempt.response_id)[0])["error"] == {
+    assert read_document(core, owner, attempt.response_id)["error"] == {
         "code": "server_error",
         "message": "It broke.",
     }

@@ -1,5 +1,7 @@
 """Transactions of several sessions, interleaved statement by statement, have the effect of some serial order."""
 
+from typing import Any
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -7,9 +9,9 @@ from hypothesis import strategies as st
 from tests.runs.playing import INITIAL_STATES, play, world
 from tests.runs.world import World
 
-__all__ = ["world"]
+__all__ = ["world"]  # an imported fixture
 
-# Weights of the calls; their sum is 26.
+# Relative frequencies of the calls.
 CALL_WEIGHTS = {
     "record": 5,
     "renew": 3,
@@ -33,37 +35,47 @@ FREQUENT_STATES = [
     "queue deadline exceeded",
 ]
 call_names = st.sampled_from([name for name, weight in CALL_WEIGHTS.items() for _ in range(weight)])
+# The arguments of `Scene.call`: the name, the indexes of the responses, and whether to use their first attempts.
 calls = st.tuples(call_names, st.sampled_from([[0], [0], [0], [0, 1], [1, 0], [1]]), st.booleans())
+programs = st.lists(calls, min_size=1, max_size=2)
+# Two sessions with one call for the same response; the first call has several statements.
 long_call_names = st.sampled_from(["end", "end_batch", "hand_back", "cancel", "sweep", "sweep"])
-duels = st.tuples(*[st.tuples(names, st.just([0]), st.just(False)) for names in (long_call_names, call_names)]).map(
-    lambda duel: [[call] for call in duel]
-)
+interrupted_programs = st.tuples(long_call_names, st.just([0]), st.just(False)).map(lambda call: [call])
+interrupting_programs = st.tuples(call_names, st.just([0]), st.just(False)).map(lambda call: [call])
+interruptions = st.tuples(interrupted_programs, interrupting_programs).map(list)
 scenes = {
     "initial_states": st.tuples(
         st.sampled_from([*FREQUENT_STATES, *FREQUENT_STATES, *FREQUENT_STATES, *INITIAL_STATES]),
         st.sampled_from(list(INITIAL_STATES)),
     ),
-    "programs": duels | st.lists(st.lists(calls, min_size=1, max_size=2), min_size=2, max_size=3),
+    "programs": interruptions | st.lists(programs, min_size=2, max_size=3),
     "schedule": st.lists(st.integers(0, 5), min_size=20, max_size=20),
 }
 
 
-def example_settings(examples: int) -> settings:
-    return settings(
-        max_examples=examples,
-        derandomize=examples < 1000,
+def play_scenes(world: World, scene_count: int) -> None:
+    """Play this number of random scenes; if there are fewer than 1000, they are the same in every run."""
+
+    @settings(
+        max_examples=scene_count,
+        derandomize=scene_count < 1000,
         deadline=None,
         database=None,
         print_blob=True,
         suppress_health_check=list(HealthCheck),
     )
+    @given(**scenes)
+    def play_scene(**scene: Any) -> None:
+        play(world, **scene)
+
+    play_scene()
 
 
 def test_interleaved_sessions_have_the_effect_of_some_serial_order(world: World) -> None:
-    example_settings(120)(given(**scenes)(lambda **scene: play(world, **scene)))()
+    play_scenes(world, 120)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_thousands_of_interleavings_have_the_effect_of_some_serial_order(world: World) -> None:
-    example_settings(5000)(given(**scenes)(lambda **scene: play(world, **scene)))()
+    play_scenes(world, 5000)

@@ -9,7 +9,7 @@ from tests import invariants
 from tests.harness.engine import COMPLETED, claim, create_caller, opening_batch, register_worker, submit
 from tests.harness.stack import Stack
 
-# Statements that violate an invariant of an ended response, and the count that must report it.
+# Statements that violate an invariant of an ended response, and the figure that must count the violation.
 VIOLATIONS = (
     ("update responses set status = 'failed' where id = %s", "written_twice"),
     ("update responses set attempt = attempt + 1 where id = %s", "changed_after_end"),
@@ -46,7 +46,7 @@ def create_ended_response(core: Core) -> str:
 
 
 def test_each_kind_of_violation_on_an_ended_response_is_counted(core: Core, audited_stack: Stack) -> None:
-    for statement, count in VIOLATIONS:
+    for statement, figure_name in VIOLATIONS:
         response_id = create_ended_response(core)
         assert invariants.inspect_responses(
             audited_stack, {response_id}, {response_id: audited_stack.event_log(response_id)}
@@ -55,20 +55,20 @@ def test_each_kind_of_violation_on_an_ended_response_is_counted(core: Core, audi
         audited_stack.sql(statement, response_id)
         figures = invariants.inspect_responses(audited_stack, {response_id})
 
-        assert getattr(figures, count) > 0, statement
+        assert getattr(figures, figure_name) > 0, statement
         assert not figures.has_no_violations
 
 
-def test_a_running_response_an_unknown_response_and_a_gap_in_a_stream_are_reported(
+def test_an_unfinished_response_an_unknown_response_and_a_differing_stream_are_reported(
     core: Core, audited_stack: Stack
 ) -> None:
-    ended_id, running_id = create_ended_response(core), submit(core, create_caller(core))
+    ended_id, waiting_id = create_ended_response(core), submit(core, create_caller(core))
     figures = invariants.inspect_responses(audited_stack, {ended_id, "resp_unknown"}, exclusive=True)
 
     assert (figures.accepted, figures.terminal, figures.mismatched_responses) == (2, 1, 2)
-    assert any(running_id in finding for finding in figures.findings)
+    assert any(waiting_id in finding for finding in figures.findings)
     with pytest.raises(AssertionError):
-        invariants.check(audited_stack, {ended_id, running_id})
+        invariants.check(audited_stack, {ended_id, waiting_id})
     log = audited_stack.event_log(ended_id)
     for stream in (log[1:], [*log, log[-1]], log[:-1]):
         assert invariants.inspect_responses(audited_stack, {ended_id}, {ended_id: stream}).differing_streams == 1

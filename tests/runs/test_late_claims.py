@@ -1,4 +1,4 @@
-"""A claim that takes effect only after another attempt, as on a busy machine or in a frozen Postgres process."""
+"""A claim that Postgres executes only after another attempt, because the process of its session was frozen."""
 
 import os
 import signal

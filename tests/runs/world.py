@@ -31,7 +31,7 @@ concurrency = {NARROW_CONCURRENCY}
 
 @dataclass
 class World:
-    """One database and the processes that share it, each with its own connections."""
+    """One database and the cores of the processes that share it, each with its own connections."""
 
     api: Core
     sweeper: Core
@@ -93,6 +93,6 @@ class WorkerAttempt:
         return first_batch
 
     def advance(self, recorded_batch: Batch) -> None:
-        """Continue after a batch that is now in the log."""
+        """Set the position after a batch that is now in the log."""
         self.next_seq = recorded_batch.next_seq
         self.has_open_message = self.has_open_message or bool(recorded_batch.lines)

@@ -1,14 +1,14 @@
-"""A transaction of several statements, interrupted by another session's call between any two statements."""
+"""A call of one session that another session's call interrupts after any number of statements."""
 
 import pytest
 
 from tests.runs.playing import play, world
 from tests.runs.world import World
 
-__all__ = ["world"]
+__all__ = ["world"]  # an imported fixture
 
 # The initial state of the response, the interrupted call and the interrupting call.
-DUELS = [
+INTERRUPTIONS = [
     ("running, with output", "end", "record"),
     ("running, with output", "cancel", "record"),
     ("running, with output", "cancel", "end"),
@@ -29,11 +29,15 @@ MAX_STATEMENTS = 8  # the number of statements of the longest call, a sweep that
 
 
 @pytest.mark.parametrize(
-    ("initial_state", "interrupted_call", "interrupting_call"), DUELS, ids=[" / ".join(duel) for duel in DUELS]
+    ("initial_state", "interrupted_call", "interrupting_call"),
+    INTERRUPTIONS,
+    ids=[" / ".join(interruption) for interruption in INTERRUPTIONS],
 )
 def test_an_interrupting_call_acts_as_if_made_before_or_after_the_interrupted_one(
     world: World, initial_state: str, interrupted_call: str, interrupting_call: str
 ) -> None:
+    # The calls concern the first response and its last attempt.
     programs = [[(interrupted_call, [0], False)], [(interrupting_call, [0], False)]]
-    for statement in range(MAX_STATEMENTS):
-        play(world, (initial_state, "waiting"), programs, [0] * statement + [1] * 20)
+    for statement_count in range(MAX_STATEMENTS):
+        # Session 0 runs this number of statements of its call; then session 1 runs its whole call.
+        play(world, (initial_state, "waiting"), programs, [0] * statement_count + [1] * 20)
