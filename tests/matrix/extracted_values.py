@@ -1,4 +1,4 @@
-"""Extracts from a response the values that the features of the matrix compare."""
+"""Functions that extract from a response the value that a feature of the matrix compares."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def calls(response: Response) -> Any:
 
 
 def calls_after_text(response: Response) -> Any:
-    """Return the call IDs of a response that must also have the text `So`."""
+    """Return the call IDs; assert that the output text is `So`."""
     assert response.output_text == "So"
     return [item.call_id for item in response.output if item.type == "function_call"]
 

@@ -10,7 +10,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs/model-servers.md"
 TABLE_MARKER = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def features() -> str:
+def feature_table() -> str:
     """Return the table of features by API."""
     lines = ["| feature | `chat_completions` | `responses` | packaged model |", "|---|---|---|---|"]
     for feature in FEATURES:
@@ -19,8 +19,8 @@ def features() -> str:
     return "\n".join(lines)
 
 
-def corpus() -> str:
-    """Return the table of misbehaving model servers and the outcomes."""
+def corpus_table() -> str:
+    """Return the table of misbehaving model servers and of the ends of their responses."""
     behaviors = "; ".join(case.behavior for case in VALID_CASES)
     lines = ["| a server that | ends the response as |", "|---|---|", f"| {behaviors} | `completed` |"]
     codes = sorted({case.end.code or "" for case in FAILING_CASES})
@@ -30,7 +30,7 @@ def corpus() -> str:
     return "\n".join(lines)
 
 
-TABLES = {"features": features, "corpus": corpus}
+TABLES = {"features": feature_table, "corpus": corpus_table}
 
 
 def page(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A worker converts a model server's outputs to items with valid event sequences; their fold is the final object."""
+"""A worker converts the outputs of a model server to items with valid events, which fold to the final output."""
 
 import json
 from dataclasses import replace
@@ -35,7 +35,7 @@ EVENT_ADAPTER: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 
 
 def run_with_outputs(core: Core, *outputs: Output, **request_fields: Any) -> tuple[list[dict[str, Any]], list[str]]:
-    """Run a response with these outputs; return the final items and the types of their events.
+    """Run a response with these outputs; return the final items and the types of the events that describe them.
 
     Every event must be valid, and the fold of the event log must equal the final output.
     """
@@ -162,7 +162,7 @@ PARTIAL_TEXT = "Once upon a time there was a lighthouse by the sea, and "
 MODEL = ModelConfig.model_validate({"base_url": "http://127.0.0.1:9/v1"})
 
 
-def continued_run(core: Core, *committed_events: dict[str, Any]) -> tuple[OutputWriter, Run]:
+def begin_continuation(core: Core, *committed_events: dict[str, Any]) -> tuple[OutputWriter, Run]:
     """Return the output writer of a run that continues the output of a lost worker, and the run."""
     register_worker(core)
     attempt = claim(core, submit(core, create_caller(core)))
@@ -181,7 +181,7 @@ def join_deltas(run: Run) -> str:
 
 
 def test_an_unfinished_echo_of_a_failed_server_does_not_affect_the_next_answer(core: Core) -> None:
-    writer, run = continued_run(core, *engine.message_events("msg_1", 0, [PARTIAL_TEXT]))
+    writer, run = begin_continuation(core, *engine.message_events("msg_1", 0, [PARTIAL_TEXT]))
 
     writer.add(TextDelta(PARTIAL_TEXT[:40]))  # then the connection breaks
     writer.prepare_request()
@@ -191,8 +191,8 @@ def test_an_unfinished_echo_of_a_failed_server_does_not_affect_the_next_answer(c
     assert join_deltas(run) == "a keeper."
 
 
-def test_reasoning_instead_of_a_continuation_is_refused(core: Core) -> None:
-    writer, run = continued_run(core, *engine.message_events("msg_1", 0, [PARTIAL_TEXT]))
+def test_reasoning_instead_of_a_continuation_fails_the_response(core: Core) -> None:
+    writer, run = begin_continuation(core, *engine.message_events("msg_1", 0, [PARTIAL_TEXT]))
 
     with pytest.raises(errors.PermanentError) as raised:
         writer.add(ReasoningDelta("a keeper."))
@@ -203,7 +203,7 @@ def test_reasoning_instead_of_a_continuation_is_refused(core: Core) -> None:
 
 def test_closing_a_truncated_reasoning_item_is_not_output_of_the_next_run(core: Core) -> None:
     part_path = item_events.PartPath("rs_1", 0, "reasoning_text", 0)
-    writer, run = continued_run(
+    writer, run = begin_continuation(
         core,
         item_events.open_item(item_events.empty_item("reasoning", "rs_1"), 0),
         item_events.open_part(part_path),

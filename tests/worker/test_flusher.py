@@ -1,8 +1,9 @@
-"""A worker's run supervisor and runner on a real Postgres: a problem with one run does not affect the others."""
+"""The run supervisor and the runner of a worker on a real Postgres: their flushes, leases, claims and hand-backs."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from dataclasses import replace
 
 import psycopg
@@ -57,19 +58,18 @@ def test_a_locked_row_does_not_affect_the_leases_and_events_of_other_runs(core: 
     locked_id = attempts[2].response_id
 
     async def test(supervisor: RunSupervisor) -> None:
+        count_query = "select count(*) from response_events where attempt = 1"
         now = time.monotonic()
-        contexts = [supervisor.supervised_run(attempt, now) for attempt in attempts]
-        runs = [context.__enter__() for context in contexts]
-        with psycopg.connect(settings.database_url.get_secret_value()) as connection:
-            connection.execute("select 1 from responses where id = %s for update", (locked_id,))
-            for run in runs:
-                run.emit([running_event(run.attempt)])
-            await wait_for(lambda: sql(settings, "select count(*) from response_events where attempt = 1") == [(4,)])
-            await wait_for(lambda: runs[2].stop_reason)  # the lease of the locked row could not be renewed
-            connection.rollback()
-        assert [run.stop_reason for run in runs] == [None, None, StopReason.LOST, None, None]
-        for context in contexts:
-            context.__exit__(None, None, None)
+        with ExitStack() as contexts:
+            runs = [contexts.enter_context(supervisor.supervised_run(attempt, now)) for attempt in attempts]
+            with psycopg.connect(settings.database_url.get_secret_value()) as connection:
+                connection.execute("select 1 from responses where id = %s for update", (locked_id,))
+                for run in runs:
+                    run.emit([running_event(run.attempt)])
+                await wait_for(lambda: sql(settings, count_query) == [(4,)])
+                await wait_for(lambda: runs[2].stop_reason)  # the lease of the locked row could not be renewed
+                connection.rollback()
+            assert [run.stop_reason for run in runs] == [None, None, StopReason.LOST, None, None]
 
     run_with_supervisor(core, settings, test)
 
@@ -118,25 +118,25 @@ def test_first_outputs_are_written_together_before_the_next_flush(core: Core, se
     register_worker(core)
     owner = create_caller(core)
     attempts = [claim(core, submit(core, owner)) for _ in range(20)]
+    # The batches in the log, and the transactions that wrote them.
     count_query = "select count(*), count(distinct xmin::text) from response_events where attempt = 1"
 
     async def test(supervisor: RunSupervisor) -> None:
         now = time.monotonic()
-        contexts = [supervisor.supervised_run(attempt, now) for attempt in attempts]
-        first_run, *other_runs = [context.__enter__() for context in contexts]
-        first_run.emit(message_events("msg_1", 0, ["It"]))
-        await wait_for(lambda: sql(settings, count_query) == [(1, 1)])
-        for run in other_runs:
-            run.add_running_event(running_event(run.attempt))
-            run.emit(message_events("msg_1", 0, ["It"]))
-        await wait_for(lambda: not any(run.has_pending_events for run in other_runs))
-        assert sql(settings, count_query) == [(20, 2)]
-        # This delta is not a first output, so it waits for the next flush.
-        other_runs[0].emit([item_events.delta(PartPath("msg_1", 0, "output_text", 0), " is")])
-        other_runs[1].add_running_event(running_event(other_runs[1].attempt))
-        assert [run.has_pending_events for run in other_runs] == [True, True] + [False] * 17
-        for context in contexts:
-            context.__exit__(None, None, None)
+        with ExitStack() as contexts:
+            runs = [contexts.enter_context(supervisor.supervised_run(attempt, now)) for attempt in attempts]
+            first_run, *other_runs = runs
+            first_run.emit(message_events("msg_1", 0, ["It"]))
+            await wait_for(lambda: sql(settings, count_query) == [(1, 1)])
+            for run in other_runs:
+                run.add_running_event(running_event(run.attempt))
+                run.emit(message_events("msg_1", 0, ["It"]))
+            await wait_for(lambda: not any(run.has_pending_events for run in other_runs))
+            assert sql(settings, count_query) == [(20, 2)]
+            # These events are not first outputs, so they wait for the next flush.
+            other_runs[0].emit([item_events.delta(PartPath("msg_1", 0, "output_text", 0), " is")])
+            other_runs[1].add_running_event(running_event(other_runs[1].attempt))
+            assert [run.has_pending_events for run in other_runs] == [True, True] + [False] * 17
 
     run_with_supervisor(core, settings.model_copy(update={"flush_every_s": 600.0}), test)
     assert sql(settings, count_query) == [(20, 2)]
@@ -222,7 +222,7 @@ def test_a_claim_that_waited_for_a_thread_has_a_full_lease(core: Core, settings:
         for _ in range(settings.worker_connections):
             # Occupy a thread, as a call does while Postgres hangs.
             runner._io.submit(time.sleep, settings.lease_s + 0.5)
-        # A model that the worker does not know ends the run without a request. An expired lease would lose it instead.
+        # A model that the worker does not know ends the run without a request. With an expired lease, the run would be lost.
         assert (await runner.run(response_id)).startswith("handed back: The model 'gone'")
 
     run_with_supervisor(core, settings, test)

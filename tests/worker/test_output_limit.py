@@ -1,4 +1,4 @@
-"""The size of an output is counted in bytes, over texts and everything else."""
+"""The limit of an output in bytes, which counts texts and all other values."""
 
 import pytest
 

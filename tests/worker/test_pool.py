@@ -25,7 +25,7 @@ class RecordedCalls:
 
     def __init__(self) -> None:
         self.accept_calls: list[tuple[int, float]] = []
-        self.results: list[Any] = []
+        self.results: list[Any] = []  # tuples: whether the task failed, its return value, its duration in seconds
         self.failures: list[Any] = []
         self.threads: set[str] = set()
 
@@ -40,6 +40,9 @@ class RecordedCalls:
             "correlation_id": "id",
         }
 
+    def return_values(self) -> list[Any]:
+        return [value for _, value, _ in self.results]
+
     def _append_to(self, results: list[Any]):
         def append(result: Any) -> None:
             self.threads.add(threading.current_thread().name)
@@ -52,8 +55,8 @@ class RecordedCalls:
 def app() -> Iterator[Celery]:
     app = celery_app.celery_app("redis://127.0.0.1:9/0")
     app.conf.worker_soft_shutdown_timeout = 0.3
-    app.cancel_messages = cancel_messages = []
-    app.started_count = 0
+    app.cancel_messages = cancel_messages = []  # the messages with which tasks named `wait` were cancelled
+    app.started_count = 0  # the number of started tasks named `wait`
 
     @app.task(name="add", shared=False)
     async def add(a: int, b: int) -> int:
@@ -129,8 +132,8 @@ def test_on_apply_reports_an_exception_with_its_traceback(pool: AioPool) -> None
 def test_on_apply_runs_a_synchronous_task_in_a_thread(pool: AioPool) -> None:
     calls, _ = apply_task(pool, "sync")
 
-    (result,) = until(lambda: calls.results)
-    assert result[1].startswith("pool-callbacks")
+    (thread_name,) = until(calls.return_values)
+    assert thread_name.startswith("pool-callbacks")
 
 
 def test_on_apply_runs_many_tasks_at_the_same_time(pool: AioPool) -> None:
@@ -182,8 +185,8 @@ def test_on_stop_waits_for_running_tasks_until_the_timeout_and_then_cancels_them
     pool.stop()
 
     assert 0.3 <= time.monotonic() - started_at < 3
-    assert [result[1] for result in short_calls.results] == [2]
-    assert [result[1] for result in long_calls.results] == ["handed back"]
+    assert short_calls.return_values() == [2]
+    assert long_calls.return_values() == ["handed back"]
 
 
 def test_on_stop_without_tasks_does_not_wait(pool: AioPool) -> None:
@@ -202,7 +205,7 @@ def test_on_terminate_immediately_cancels_all_tasks_with_the_message_of_a_shutdo
 
     assert time.monotonic() - started_at < 3
     assert app.cancel_messages == [SHUTDOWN] * 5
-    assert all(calls.results[0][1] == "handed back" for calls in recorded_calls)
+    assert all(calls.return_values() == ["handed back"] for calls in recorded_calls)
 
 
 def test_on_start_and_on_stop_send_the_signals_of_a_worker_process(app: Celery) -> None:
@@ -225,7 +228,7 @@ def test_on_start_and_on_stop_send_the_signals_of_a_worker_process(app: Celery) 
     assert received == ["init", "shutdown"]
 
 
-def test_num_processes_is_the_limit_for_prefetching(pool: AioPool) -> None:
+def test_num_processes_is_the_number_of_slots(pool: AioPool) -> None:
     assert pool.num_processes == 10
 
 

@@ -1,4 +1,4 @@
-"""Token counts of a model server that exceed what is possible are not charged, but estimated."""
+"""Token counts of a model server are charged if they are possible; otherwise they are replaced by estimates."""
 
 from dataclasses import replace
 
@@ -11,6 +11,24 @@ from worker.run.output import OutputWriter
 from worker.run.run import Run
 
 LONG_INPUT = "word " * 40_000
+
+
+def write_output(
+    core: Core,
+    counts: tuple[int, int],
+    context_window: int | None,
+    request_fields: dict[str, object],
+    *,
+    prefix: str = "",
+) -> OutputWriter:
+    """Write an answer of one token; the model server reports `counts`, the numbers of input and output tokens."""
+    register_worker(core)
+    attempt = replace(claim(core, submit(core, create_caller(core), **request_fields)), prefix=prefix)
+    run = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
+    writer = OutputWriter(run, core.seals, limit_bytes=core.settings.output_limit_bytes, context_window=context_window)
+    for output in (TextDelta("yes"), AnswerEnd("stop"), TokenUsage(*counts)):
+        writer.add(output)
+    return writer
 
 
 @pytest.mark.parametrize(
@@ -59,25 +77,8 @@ def test_a_possible_token_count_is_charged_as_reported(
     assert (attempt_usage.input_tokens, attempt_usage.output_tokens) == counts
 
 
-def test_a_continued_text_is_part_of_the_possible_input(core: Core) -> None:
+def test_a_continued_text_increases_the_possible_input(core: Core) -> None:
     writer = write_output(core, (60_000, 1), None, {})
     assert writer.attempt_usage().estimated
     writer = write_output(core, (60_000, 1), None, {}, prefix=LONG_INPUT)
     assert not writer.attempt_usage().estimated
-
-
-def write_output(
-    core: Core,
-    counts: tuple[int, int],
-    context_window: int | None,
-    request_fields: dict[str, object],
-    *,
-    prefix: str = "",
-) -> OutputWriter:
-    register_worker(core)
-    attempt = replace(claim(core, submit(core, create_caller(core), **request_fields)), prefix=prefix)
-    run = Run(attempt, leased_until=0, wake=lambda _: None, wake_later=lambda: None)
-    writer = OutputWriter(run, core.seals, limit_bytes=core.settings.output_limit_bytes, context_window=context_window)
-    for output in (TextDelta("yes"), AnswerEnd("stop"), TokenUsage(*counts)):
-        writer.add(output)
-    return writer

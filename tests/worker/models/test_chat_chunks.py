@@ -1,6 +1,5 @@
 """Conversion of Chat Completions chunks from various servers to outputs."""
 
-import json
 from typing import Any
 
 import pytest
@@ -25,30 +24,30 @@ from worker.models.protocol import (
 LOGPROBS = {"include": ["message.output_text.logprobs"]}
 
 
-def chunk_reader(reasoning_format: str = "field", **fields: Any) -> ChunkReader:
+def create_reader(reasoning_format: str = "field", **fields: Any) -> ChunkReader:
     model = ModelConfig.model_validate({"base_url": "http://localhost/v1", "reasoning_format": reasoning_format})
     return ChunkReader(
         model, CreateResponse.model_validate({"model": "m", "input": "hi", **tools.TOOL_FIELDS, **fields})
     )
 
 
-def choice(finish_reason: str | None = None, logprobs: Any = None, **delta: Any) -> dict[str, Any]:
+def chunk(finish_reason: str | None = None, logprobs: Any = None, **delta: Any) -> dict[str, Any]:
     return {"choices": [{"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}]}
 
 
 def read_outputs(*events: dict[str, Any], reader: ChunkReader | None = None) -> list[Output]:
-    """Return the outputs from these chunks and the end of the stream."""
-    reader = reader or chunk_reader()
+    """Return the outputs for these chunks and for the end of the stream."""
+    reader = reader or create_reader()
     outputs = [output for event in events for output in reader.read(event)]
     return [*outputs, *reader.end(has_end_marker=True)]
 
 
 def read_tool_calls(*pieces: Any) -> list[ToolCall]:
-    outputs = read_outputs(*(choice(tool_calls=[piece]) for piece in pieces))
+    outputs = read_outputs(*(chunk(tool_calls=[piece]) for piece in pieces))
     return [output for output in outputs if isinstance(output, ToolCall)]
 
 
-def piece(index: int | None, call_id: str | None = None, name: str | None = None, arguments: Any = None) -> Any:
+def call_piece(index: int | None, call_id: str | None = None, name: str | None = None, arguments: Any = None) -> Any:
     function = {"name": name, "arguments": arguments}
     return {
         "index": index,
@@ -59,12 +58,12 @@ def piece(index: int | None, call_id: str | None = None, name: str | None = None
 
 @pytest.mark.parametrize("key", ["reasoning_content", "reasoning"])
 def test_reasoning_is_read_once_from_either_of_its_two_fields(key: str) -> None:
-    assert read_outputs(choice(**{key: "Hm."}), choice(content="Yes")) == [
+    assert read_outputs(chunk(**{key: "Hm."}), chunk(content="Yes")) == [
         ReasoningDelta("Hm."),
         TextDelta("Yes"),
         AnswerEnd(None),
     ]
-    assert read_outputs(choice(reasoning="Hm.", reasoning_content="Hm."))[:-1] == [ReasoningDelta("Hm.")]
+    assert read_outputs(chunk(reasoning="Hm.", reasoning_content="Hm."))[:-1] == [ReasoningDelta("Hm.")]
 
 
 def test_content_as_a_list_of_parts_is_read_by_part_type() -> None:
@@ -74,7 +73,7 @@ def test_content_as_a_list_of_parts_is_read_by_part_type() -> None:
         {"type": "reference", "reference_ids": [1]},
     ]
 
-    assert read_outputs(choice(content=parts))[:-1] == [ReasoningDelta("Hm."), TextDelta("Yes")]
+    assert read_outputs(chunk(content=parts))[:-1] == [ReasoningDelta("Hm."), TextDelta("Yes")]
 
 
 def test_refusals_annotations_and_usage_are_read() -> None:
@@ -87,11 +86,11 @@ def test_refusals_annotations_and_usage_are_read() -> None:
         "completion_tokens_details": {"reasoning_tokens": None},
     }
 
-    assert read_outputs(choice(refusal="No.")) == [RefusalDelta("No."), AnswerEnd(None)]
-    assert read_outputs(choice(annotations=[nested_annotation, {"type": "url_citation"}, 5]))[:-1] == [
+    assert read_outputs(chunk(refusal="No.")) == [RefusalDelta("No."), AnswerEnd(None)]
+    assert read_outputs(chunk(annotations=[nested_annotation, {"type": "url_citation"}, 5]))[:-1] == [
         Annotation(annotation)
     ]
-    assert read_outputs(choice(content="a") | {"usage": usage})[1] == TokenUsage(
+    assert read_outputs(chunk(content="a") | {"usage": usage})[1] == TokenUsage(
         5, 3, cached_tokens=5, reasoning_tokens=0
     )
 
@@ -102,7 +101,7 @@ def test_refusals_annotations_and_usage_are_read() -> None:
     + [{"prompt_tokens": value, "completion_tokens": 1} for value in (True, "1", 1.5, float("nan"), 2**60, None)],
 )
 def test_implausible_token_counts_are_ignored(usage: Any) -> None:
-    assert read_outputs(choice(content="a") | {"usage": usage}) == [TextDelta("a"), AnswerEnd(None)]
+    assert read_outputs(chunk(content="a") | {"usage": usage}) == [TextDelta("a"), AnswerEnd(None)]
 
 
 @pytest.mark.parametrize(
@@ -120,17 +119,17 @@ def test_implausible_token_counts_are_ignored(usage: Any) -> None:
     ],
 )
 def test_finish_reasons_of_all_servers_are_recognized(server_reason: str, reason: str) -> None:
-    assert read_outputs(choice(server_reason, content="a"))[-1] == AnswerEnd(reason)
+    assert read_outputs(chunk(server_reason, content="a"))[-1] == AnswerEnd(reason)
 
 
 @pytest.mark.parametrize("server_reason", ["abort", "error", "cancelled", "unknown"])
 def test_an_aborted_answer_raises_an_error(server_reason: str) -> None:
     with pytest.raises(errors.PermanentError, match="aborted"):
-        read_outputs(choice(server_reason))
+        read_outputs(chunk(server_reason))
 
 
 def test_the_finish_reason_null_as_a_string_does_not_end_the_answer() -> None:
-    assert read_outputs(choice("null", content="a"), choice("stop", content="b")) == [
+    assert read_outputs(chunk("null", content="a"), chunk("stop", content="b")) == [
         TextDelta("a"),
         TextDelta("b"),
         AnswerEnd("stop"),
@@ -140,12 +139,12 @@ def test_the_finish_reason_null_as_a_string_does_not_end_the_answer() -> None:
 @pytest.mark.parametrize(
     "pieces",
     [
-        [piece(0, "c1", "f", ""), piece(0, arguments="{}")],
-        [piece(0, "c1", "f", "{}")],
-        [piece(0, "c1", "f"), piece(0, "c1", "f", "{}")],
-        [piece(None, "c1", "f", "{"), piece(None, arguments="}")],
-        [piece(-3, "c1", "f", {})],
-        [piece(0, name="f"), piece(0, "c1", arguments="{}")],
+        [call_piece(0, "c1", "f", ""), call_piece(0, arguments="{}")],
+        [call_piece(0, "c1", "f", "{}")],
+        [call_piece(0, "c1", "f"), call_piece(0, "c1", "f", "{}")],
+        [call_piece(None, "c1", "f", "{"), call_piece(None, arguments="}")],
+        [call_piece(-3, "c1", "f", {})],
+        [call_piece(0, name="f"), call_piece(0, "c1", arguments="{}")],
     ],
 )
 def test_a_tool_call_is_assembled_from_any_division_into_pieces(pieces: list[Any]) -> None:
@@ -155,9 +154,11 @@ def test_a_tool_call_is_assembled_from_any_division_into_pieces(pieces: list[Any
 
 
 def test_a_name_in_pieces_is_joined_if_the_result_is_an_offered_tool() -> None:
-    reader = chunk_reader(tools=[tools.FUNCTION | {"name": "get_weather"}])
+    reader = create_reader(tools=[tools.FUNCTION | {"name": "get_weather"}])
     outputs = read_outputs(
-        choice(tool_calls=[piece(0, "c1", "get_")]), choice(tool_calls=[piece(0, name="weather")]), reader=reader
+        chunk(tool_calls=[call_piece(0, "c1", "get_")]),
+        chunk(tool_calls=[call_piece(0, name="weather")]),
+        reader=reader,
     )
 
     assert ToolCall("c1", "get_weather", "") in outputs
@@ -166,19 +167,19 @@ def test_a_name_in_pieces_is_joined_if_the_result_is_an_offered_tool() -> None:
 def test_parallel_calls_are_distinguished_by_index_or_by_id() -> None:
     expected_calls = [ToolCall("c1", "f", "1"), ToolCall("c2", "c", "2")]
 
-    assert read_tool_calls(piece(0, "c1", "f", "1"), piece(1, "c2", "c", "2")) == expected_calls
-    assert read_tool_calls(piece(1, "c2", "c", "2"), piece(0, "c1", "f", "1")) == expected_calls
-    assert read_tool_calls(piece(None, "c1", "f", "1"), piece(None, "c2", "c", "2")) == expected_calls
+    assert read_tool_calls(call_piece(0, "c1", "f", "1"), call_piece(1, "c2", "c", "2")) == expected_calls
+    assert read_tool_calls(call_piece(1, "c2", "c", "2"), call_piece(0, "c1", "f", "1")) == expected_calls
+    assert read_tool_calls(call_piece(None, "c1", "f", "1"), call_piece(None, "c2", "c", "2")) == expected_calls
     for invalid_index in (float("inf"), float("nan"), "first", [], {}):
-        pieces = piece(invalid_index, "c1", "f", "1"), piece(invalid_index, "c2", "c", "2")
+        pieces = call_piece(invalid_index, "c1", "f", "1"), call_piece(invalid_index, "c2", "c", "2")
         assert read_tool_calls(*pieces) == expected_calls
-    assert read_tool_calls(piece(0, "c1", "f", "1"), piece(0, "c2", "c", "2")) == expected_calls
-    assert [call.call_id for call in read_tool_calls(piece(0, "c1", "f"), piece(1, "c1", "f"))] == ["c1", ""]
+    assert read_tool_calls(call_piece(0, "c1", "f", "1"), call_piece(0, "c2", "c", "2")) == expected_calls
+    assert [call.call_id for call in read_tool_calls(call_piece(0, "c1", "f"), call_piece(1, "c1", "f"))] == ["c1", ""]
 
 
 def test_the_deprecated_function_call_field_is_read() -> None:
     outputs = read_outputs(
-        choice(function_call={"name": "f", "arguments": "{"}), choice(function_call={"arguments": "}"})
+        chunk(function_call={"name": "f", "arguments": "{"}), chunk(function_call={"arguments": "}"})
     )
 
     assert outputs == [HiddenProgress(), HiddenProgress(), ToolCall("", "f", "{}"), AnswerEnd(None)]
@@ -189,11 +190,11 @@ def test_log_probabilities_belong_to_the_text_of_their_tokens() -> None:
         return {"content": [{"token": token, **fields}]}
 
     outputs = read_outputs(
-        choice(logprobs=logprobs_of("Hm", logprob=-1), reasoning="Hm"),
-        choice(logprobs=logprobs_of("\udcf0", logprob=float("-inf")), content=""),
-        choice(logprobs=logprobs_of("x", logprob="?", bytes=[300], top_logprobs=[{"token": "y"}]), content="x"),
-        choice("stop", logprobs=logprobs_of("end", logprob=-0.5, bytes=[1, 2])),
-        reader=chunk_reader(**LOGPROBS),
+        chunk(logprobs=logprobs_of("Hm", logprob=-1), reasoning="Hm"),
+        chunk(logprobs=logprobs_of("\udcf0", logprob=float("-inf")), content=""),
+        chunk(logprobs=logprobs_of("x", logprob="?", bytes=[300], top_logprobs=[{"token": "y"}]), content="x"),
+        chunk("stop", logprobs=logprobs_of("end", logprob=-0.5, bytes=[1, 2])),
+        reader=create_reader(**LOGPROBS),
     )
 
     texts = [output for output in outputs if isinstance(output, TextDelta)]
@@ -209,10 +210,11 @@ def test_log_probabilities_belong_to_the_text_of_their_tokens() -> None:
         "logprob",
         "top_logprobs",
     }
-    assert read_outputs(choice(logprobs=logprobs_of("x"), content="x"))[0] == TextDelta("x")
+    assert read_outputs(chunk(logprobs=logprobs_of("x"), content="x"))[0] == TextDelta("x")
 
 
-def split_texts(outputs: list[Output]) -> tuple[str, str]:
+def join_texts(outputs: list[Output]) -> tuple[str, str]:
+    """Return the reasoning and the output text."""
     return (
         "".join(output.text for output in outputs if isinstance(output, ReasoningDelta)),
         "".join(output.text for output in outputs if isinstance(output, TextDelta)),
@@ -238,11 +240,11 @@ def split_texts(outputs: list[Output]) -> tuple[str, str]:
 def test_think_tags_are_recognized_at_any_chunk_boundary(
     reasoning_format: str, text: str, reasoning: str, output_text: str, chunk_length: int
 ) -> None:
-    pieces = [text[start : start + chunk_length] for start in range(0, len(text), chunk_length)]
+    chunks = [chunk(content=text[start : start + chunk_length]) for start in range(0, len(text), chunk_length)]
 
-    assert split_texts(
-        read_outputs(*(choice(content=piece) for piece in pieces), reader=chunk_reader(reasoning_format))
-    ) == (reasoning, output_text)
+    outputs = read_outputs(*chunks, reader=create_reader(reasoning_format))
+
+    assert join_texts(outputs) == (reasoning, output_text)
 
 
 @pytest.mark.parametrize(
@@ -261,14 +263,14 @@ def test_think_tags_are_recognized_at_any_chunk_boundary(
 )
 def test_a_failure_raises_the_corresponding_error(event: dict[str, Any], error_class: type[Exception]) -> None:
     with pytest.raises(error_class) as raised:
-        chunk_reader().read(event)
+        create_reader().read(event)
 
     assert type(raised.value) is error_class
 
 
 def test_the_end_of_a_connection_completes_an_answer_only_after_a_finish_reason() -> None:
-    for events, is_complete in (([], False), ([choice(content="a")], False), ([choice("stop")], True)):
-        reader = chunk_reader()
+    for events, is_complete in (([], False), ([chunk(content="a")], False), ([chunk("stop")], True)):
+        reader = create_reader()
         for event in events:
             reader.read(event)
         if is_complete:
@@ -279,9 +281,9 @@ def test_the_end_of_a_connection_completes_an_answer_only_after_a_finish_reason(
 
 
 def test_an_answer_as_one_document_needs_no_finish_reason() -> None:
-    reader = chunk_reader()
-    message = {"role": "assistant", "content": "a", "tool_calls": [piece(0, "c1", "f", "{}")]}
-    outputs = reader.complete_outputs(json.loads(json.dumps({"choices": [{"message": message}]})))
+    reader = create_reader()
+    message = {"role": "assistant", "content": "a", "tool_calls": [call_piece(0, "c1", "f", "{}")]}
+    outputs = reader.complete_outputs({"choices": [{"message": message}]})
 
     assert [*outputs, *reader.end(has_end_marker=False)] == [
         TextDelta("a"),

@@ -1,4 +1,4 @@
-"""Recognition of real model servers' errors for requests that are too long; users or source code quote the messages."""
+"""The errors with which model servers refuse a request that is too long, as quoted by their users or source code."""
 
 import json
 
@@ -7,6 +7,7 @@ import pytest
 from core.errors import ContextExceeded
 from worker.models import failures
 
+# By server: the message, the other fields of the error, and the numbers of tokens in the request and in the context.
 TOO_LONG_ERRORS = {
     # vllm-project/vllm, issue 20409
     "vLLM": (
@@ -101,11 +102,12 @@ def test_errors_for_too_long_requests_are_recognized_with_their_token_counts(
 ) -> None:
     error = {"message": message} | fields
 
-    exceeded = failures.answer_error(status, json.dumps({"error": error} if is_nested else error).encode(), {})
+    body = json.dumps({"error": error} if is_nested else error).encode()
+    context_error = failures.answer_error(status, body, {})
 
-    assert isinstance(exceeded, ContextExceeded)
-    assert (exceeded.tokens, exceeded.limit) == token_counts
-    assert (exceeded.code, exceeded.kind) == ("invalid_prompt", "context_length_exceeded")
+    assert isinstance(context_error, ContextExceeded)
+    assert (context_error.tokens, context_error.limit) == token_counts
+    assert (context_error.code, context_error.kind) == ("invalid_prompt", "context_length_exceeded")
 
 
 @pytest.mark.parametrize("message", OTHER_ERRORS.values(), ids=OTHER_ERRORS)
@@ -126,7 +128,7 @@ def test_other_errors_are_not_recognized_as_too_long_requests(message: str) -> N
         b'{"error": {"code": {}, "type": [1]}}',
     ],
 )
-def test_any_error_body_is_accepted(body: bytes) -> None:
+def test_an_error_body_of_any_form_is_classified(body: bytes) -> None:
     assert is_context_error(400, body) == (b"context" in body)
 
 

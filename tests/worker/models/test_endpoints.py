@@ -1,4 +1,4 @@
-"""Choice of the endpoint for the next request, and the backoff from endpoints that fail."""
+"""The choice of the endpoint for the next request, and the backoff after failures of an endpoint."""
 
 import time
 from contextlib import ExitStack
@@ -29,12 +29,12 @@ def choose_endpoint(endpoints: Endpoints, **options: bool) -> Endpoint | None:
 def list_endpoints(endpoints: Endpoints) -> list[Endpoint]:
     """Return all endpoints, in the order in which they are chosen while each chosen endpoint has a request."""
     with ExitStack() as active_requests:
-        endpoints_found = []
-        while (endpoint := choose_endpoint(endpoints)) not in endpoints_found:
+        chosen_endpoints = []
+        while (endpoint := choose_endpoint(endpoints)) not in chosen_endpoints:
             assert endpoint is not None
             active_requests.enter_context(endpoint.request("resp_1"))
-            endpoints_found.append(endpoint)
-    return endpoints_found
+            chosen_endpoints.append(endpoint)
+    return chosen_endpoints
 
 
 def test_requests_go_to_the_endpoint_with_the_fewest_active_requests() -> None:
@@ -59,7 +59,7 @@ def test_an_unreachable_endpoint_is_avoided_and_then_probed_by_one_request() -> 
         assert {choose_endpoint(endpoints) for _ in range(10)} == {second}
 
 
-def test_each_failure_in_a_row_doubles_the_backoff_and_an_answer_ends_it() -> None:
+def test_each_consecutive_failure_doubles_the_backoff_and_an_accepted_request_ends_it() -> None:
     endpoint = Endpoint("http://h/v1")
     for min_s, max_s in ((0.12, 0.25), (0.24, 0.5), (0.49, 1)):
         fail_request(endpoint)
@@ -86,7 +86,7 @@ def test_repeated_refusals_of_the_same_response_do_not_affect_other_responses() 
     endpoints = Endpoints(base_urls(1))
     (endpoint,) = list_endpoints(endpoints)
     for _ in range(10):
-        fail_request(endpoint, UNAVAILABLE, "resp_poison")
+        fail_request(endpoint, UNAVAILABLE, "resp_refused")
 
     assert choose_endpoint(endpoints) is endpoint
     assert not endpoint.is_down

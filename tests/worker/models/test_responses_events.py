@@ -149,13 +149,11 @@ def test_an_item_without_deltas_is_read_from_its_last_event() -> None:
 
     assert read_outputs(item_done(REASONING), item_done(MESSAGE, 1), response_end())[:-1] == expected_outputs
     assert read_outputs(response_end(output=[REASONING, MESSAGE]))[:-1] == expected_outputs
-    assert (
-        read_outputs(item_done(REASONING), item_done(MESSAGE, 1), response_end(output=[REASONING, MESSAGE]))[:-1]
-        == expected_outputs
-    )
+    outputs = read_outputs(item_done(REASONING), item_done(MESSAGE, 1), response_end(output=[REASONING, MESSAGE]))
+    assert outputs[:-1] == expected_outputs
 
 
-def test_an_item_without_an_end_event_ends_when_the_next_begins() -> None:
+def test_an_item_without_an_end_event_ends_when_the_next_item_begins() -> None:
     outputs = read_outputs(
         delta("output_text", "a", 0, content_index=0), delta("output_text", "b", 1, content_index=0), response_end()
     )
@@ -181,7 +179,7 @@ def test_tool_calls_are_read_once_and_custom_input_is_unchanged() -> None:
     )
 
 
-def test_tool_calls_are_returned_at_the_end_of_a_turn_unless_it_is_truncated() -> None:
+def test_tool_calls_are_returned_at_the_end_of_a_response_unless_it_is_truncated() -> None:
     reader = EventReader(create_request())
     assert reader.read(item_done(CALL)) == [HiddenProgress()]
     assert ToolCall("c1", "f", "{}") in reader.read(response_end())
@@ -209,7 +207,7 @@ def test_an_incomplete_response_has_a_finish_reason(incomplete_reason: str, fini
         (
             response_end("failed", error={"code": "rate_limit_exceeded", "message": "x"}),
             errors.ModelServerUnavailable,
-            None,
+            "rate_limit_exceeded",
         ),
         (
             response_end("failed", error={"code": "invalid_image", "message": "x"}),
@@ -231,13 +229,13 @@ def test_an_incomplete_response_has_a_finish_reason(incomplete_reason: str, fini
     ],
 )
 def test_a_failure_raises_the_corresponding_error(
-    event: Any, error_class: type[errors.ModelServerError], code: str | None
+    event: Any, error_class: type[errors.ModelServerError], code: str
 ) -> None:
     with pytest.raises(errors.ModelServerError) as raised:
         read_outputs(event)
 
     assert type(raised.value) is error_class
-    assert raised.value.code == (code or "rate_limit_exceeded")
+    assert raised.value.code == code
 
 
 def test_a_stream_without_a_last_event_raises_an_error() -> None:

@@ -1,4 +1,4 @@
-"""A worker reads the tool calls of a real model server completely or not at all, in any number of pieces."""
+"""A worker reads the tool calls of the scripted model server completely or not at all, in any number of pieces."""
 
 import asyncio
 from typing import Any
@@ -68,11 +68,10 @@ def test_tool_calls_are_read_completely_in_one_piece_or_several(models: ModelSer
 def test_text_before_a_tool_call_is_read_first(models: ModelServer) -> None:
     outputs = read_outputs(models, models.script(text="Let me see.", tool_calls=[FIRST_CALL]))
 
-    texts = [output.text for output in outputs if isinstance(output, TextDelta)]
-    assert "".join(texts) == "Let me see."
-    assert outputs.index(select_tool_calls(outputs)[0]) > max(
-        index for index, output in enumerate(outputs) if isinstance(output, TextDelta)
-    )
+    texts = [output for output in outputs if isinstance(output, TextDelta)]
+    assert "".join(text.text for text in texts) == "Let me see."
+    (tool_call,) = select_tool_calls(outputs)
+    assert outputs.index(texts[-1]) < outputs.index(tool_call)
 
 
 @pytest.mark.parametrize("finish", ["stop", "tool_calls", None])

@@ -1,4 +1,4 @@
-"""The processes that extract text from documents: limited in time and number, and ended together with their run."""
+"""The readers, which are processes that extract text from documents: their limits, their end and their environment."""
 
 import asyncio
 from contextlib import suppress
@@ -17,7 +17,7 @@ SLOW_DOCUMENT = b"<table>" + b"<tr><td>a<b>b</b><a href='x'>y</a></td></tr>" * 6
 
 
 def reader_pids() -> list[str]:
-    """Return the process IDs of the extraction processes of this process."""
+    """Return the process IDs of the readers that this process has started."""
     return [pid for task in Path("/proc/self/task").iterdir() for pid in _child_pids(task) if _is_reader(pid)]
 
 
@@ -48,7 +48,7 @@ def test_a_reader_that_exceeds_the_time_limit_is_killed() -> None:
     assert reader_pids() == []
 
 
-def test_cancellation_of_the_run_kills_the_reader() -> None:
+def test_the_cancellation_of_a_run_kills_its_reader() -> None:
     async def cancel_extraction() -> None:
         extraction = asyncio.create_task(create_documents().extract_text(SLOW_DOCUMENT, "text/html"))
         await asyncio.to_thread(until, reader_pids)
