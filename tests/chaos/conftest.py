@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,22 +12,26 @@ VIOLATIONS = ("written twice", "changed after the end", "gaps", "leaked connecti
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    rows = [
-        value
-        for reports in terminalreporter.stats.values()
-        for report in reports
-        if getattr(report, "when", None) == "call"
-        for name, value in report.user_properties
-        if name == "chaos"
-    ]
+    rows = summary_rows(terminalreporter)
     if not rows:
         return
     terminalreporter.section("chaos")
-    widths = {name: max(len(str(row[name])) for row in [*rows, {name: name}]) for name in rows[0]}
-    for row in [dict(zip(rows[0], rows[0], strict=True)), *rows]:
+    header = {name: name for name in rows[0]}
+    widths = {name: max(len(str(row[name])) for row in [header, *rows]) for name in header}
+    for row in [header, *rows]:
         terminalreporter.write_line("  ".join(str(row[name]).ljust(width) for name, width in widths.items()))
     if terminalreporter.config.getoption("-m") == "long":
         REPORT.write_text(json.dumps(totals(rows, len(terminalreporter.stats.get("failed", [])))))
+
+
+def summary_rows(terminalreporter: pytest.TerminalReporter) -> list[dict[str, Any]]:
+    """The rows that tests have recorded as the property `chaos`."""
+    rows = []
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if getattr(report, "when", None) == "call":
+                rows += [value for name, value in report.user_properties if name == "chaos"]
+    return rows
 
 
 def totals(rows: list[dict[str, int]], failed_count: int) -> dict[str, int]:

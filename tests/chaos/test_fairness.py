@@ -68,14 +68,14 @@ def test_a_single_response_gets_the_next_slot_before_ten_thousand_of_another_pro
 
 @pytest.mark.long
 @pytest.mark.parametrize("slots", [1, 4])
-def test_twenty_single_responses_each_get_the_next_slot_before_ten_thousand_of_another_project(
+def test_each_of_twenty_single_responses_gets_the_next_slot_before_ten_thousand_of_another_project(
     stack: Stack, models: ModelServer, slots: int
 ) -> None:
     check_single_responses(stack, models, slots=slots, rounds=20)
 
 
-def count_tiers(stack: Stack, models: ModelServer, slots: int, starts: int) -> Counter:
-    """Run a backlog of three tiers; count the tiers of the first `starts` responses that started."""
+def count_tiers(stack: Stack, models: ModelServer, slots: int, start_count: int) -> Counter:
+    """Run a backlog of three tiers; count the tiers of the first `start_count` responses that started."""
     stack.up("valkey", "api")
     with stack.client() as client:
         for tier in ("flex", "default", "no-limit"):
@@ -85,22 +85,22 @@ def count_tiers(stack: Stack, models: ModelServer, slots: int, starts: int) -> C
                 background=True,
                 service_tier=tier,  # type: ignore[arg-type]
             )
-            insert_copies(stack, response.id, starts)
+            insert_copies(stack, response.id, start_count)
         stack.start("worker", WORKER_SLOTS=str(slots))
         stack.start("sweeper")
         until(
-            lambda: stack.sql("select count(*) from responses where started_at is not null")[0][0] >= starts,
+            lambda: stack.sql("select count(*) from responses where started_at is not null")[0][0] >= start_count,
             timeout_s=150,
         )
-    rows = stack.sql("select tier from responses where started_at is not null order by started_at limit %s", starts)
-    return Counter(row[0] for row in rows)
+    tiers_query = "select tier from responses where started_at is not null order by started_at limit %s"
+    return Counter(tier for (tier,) in stack.sql(tiers_query, start_count))
 
 
-@pytest.mark.parametrize(("slots", "starts"), [(2, 130), pytest.param(20, 1300, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("slots", "start_count"), [(2, 130), pytest.param(20, 1300, marks=pytest.mark.long)])
 def test_tiers_share_slots_in_proportion_to_their_weights(
-    stack: Stack, models: ModelServer, slots: int, starts: int
+    stack: Stack, models: ModelServer, slots: int, start_count: int
 ) -> None:
-    counts = count_tiers(stack, models, slots, starts)
+    counts = count_tiers(stack, models, slots, start_count)
 
     for tier, weight in (("no-limit", 8), ("default", 4), ("flex", 1)):
-        assert counts[tier] == pytest.approx(starts * weight / 13, rel=0.15, abs=2), counts
+        assert counts[tier] == pytest.approx(start_count * weight / 13, rel=0.15, abs=2), counts

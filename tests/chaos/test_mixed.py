@@ -2,6 +2,7 @@
 
 import os
 import random
+import statistics
 import time
 from pathlib import Path
 
@@ -19,11 +20,11 @@ from tests.model_server import ModelServer
 
 MIXED_S = float(os.environ.get("MIXED_S", "600"))  # noqa: TID251
 SEED = int(os.environ.get("SEED", random.randrange(2**31)))  # noqa: TID251
-CLIENTS = 260
+CLIENT_COUNT = 260
 MIN_RUNNING = 200  # running responses before the first fault, and as a median over all faults
 SLOTS = 300
 PARTS = ("valkey", "api", "api-2", "sweeper", "sweeper-2", "worker", "worker-2")
-# Faults with their weights; those of the model server are rare, because each one breaks hundreds of outputs.
+# Weights, names and faults. Faults of the model server are rare, because each of them breaks hundreds of outputs.
 FAULTS: tuple[tuple[int, str, Fault], ...] = (
     (4, "a worker killed", restart("worker")),
     (4, "the other worker killed", restart("worker-2")),
@@ -56,11 +57,11 @@ def test_hundreds_of_concurrent_responses_each_end_once_and_truthfully_under_rep
     rig = Rig(tmp_path, _model_server, PARTS, SLOTS)
     try:
         running_counts, fault_counts, load = run_load(rig, random.Random(SEED))
-        figures = inspect_run(rig, load.started, COMPLETED_OR_FAILED)
+        figures = inspect_run(rig, load.started_requests, COMPLETED_OR_FAILED)
         with capsys.disabled():
-            print(report(rig, figures, running_counts, fault_counts))
+            print(format_report(rig, figures, running_counts, fault_counts))
         assert figures.has_no_violations, "\n".join(figures.findings[:20])
-        assert sorted(running_counts)[len(running_counts) // 2] >= MIN_RUNNING
+        assert statistics.median(running_counts) >= MIN_RUNNING
         assert figures.statuses["completed"] > figures.accepted / 2
     finally:
         rig.close()
@@ -75,7 +76,7 @@ def run_load(rig: Rig, rng: random.Random) -> tuple[list[int], dict[str, int], L
     rig.models.reset()
     rig.run_id = f"mixed-{SEED}"
     requests = generate_requests(random.Random(SEED), rig.run_id, delay_s=0.6)
-    load = Load(rig.stack, requests, clients=CLIENTS, poll_s=2)
+    load = Load(rig.stack, requests, client_count=CLIENT_COUNT, poll_s=2)
     running_counts: list[int] = []
     fault_counts: dict[str, int] = {}
     try:
@@ -84,7 +85,7 @@ def run_load(rig: Rig, rng: random.Random) -> tuple[list[int], dict[str, int], L
         while time.monotonic() < ends_at:
             rig.pause(rng.uniform(2, 6))
             running_counts.append(rig.running_count())
-            _, name, fault = rng.choices(FAULTS, [weight for weight, _, _ in FAULTS])[0]
+            ((_, name, fault),) = rng.choices(FAULTS, [weight for weight, _, _ in FAULTS])
             fault_counts[name] = fault_counts.get(name, 0) + 1
             fault(rig, rng)
             rig.repair()
@@ -96,16 +97,15 @@ def run_load(rig: Rig, rng: random.Random) -> tuple[list[int], dict[str, int], L
     return running_counts, fault_counts, load
 
 
-def report(rig: Rig, figures: Figures, running_counts: list[int], fault_counts: dict[str, int]) -> str:
-    """The text that the test prints about its result."""
-    median = sorted(running_counts)[len(running_counts) // 2]
+def format_report(rig: Rig, figures: Figures, running_counts: list[int], fault_counts: dict[str, int]) -> str:
+    """Return the text that the test prints."""
     outcome_counts = rig.stack.sql("select outcome, count(*) from attempts group by 1 order by 2 desc")
     return "\n".join(
         [
             "",
             f"seed {SEED}, {MIXED_S:.0f} s, {sum(fault_counts.values())} faults:",
             *(f"  {count:3} x {name}" for name, count in sorted(fault_counts.items(), key=lambda item: -item[1])),
-            f"running responses at a fault: {min(running_counts)} to {max(running_counts)}, median {median}",
+            f"running responses at a fault: {min(running_counts)} to {max(running_counts)}, median {statistics.median(running_counts)}",
             f"ends: {dict(figures.statuses)}",
             f"attempts: {dict(outcome_counts)}",
             ", ".join(f"{name} {value}" for name, value in vars(figures).items() if isinstance(value, int)),

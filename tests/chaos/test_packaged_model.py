@@ -16,8 +16,8 @@ from tests import invariants, stream_checker
 from tests.harness.stack import Stack
 from tests.harness.waiting import until
 
-RESPONSES = 50
-TOKENS = 48
+RESPONSE_COUNT = 50
+TOKEN_COUNT = 48
 TOPICS = (
     "the sea",
     "a lighthouse",
@@ -34,7 +34,7 @@ TOPICS = (
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """A configuration with the packaged model and a concurrency of 1, because batching would change its output."""
+    """A configuration with the packaged model and a concurrency of 1, because batching would change the output of the model."""
     home, port = Home.at(tmp_path / "model"), ports.free_port()
     path = tmp_path / "backburner.toml"
     path.write_text(
@@ -50,9 +50,9 @@ def create_responses(stack: Stack) -> dict[str, str]:
     with stack.client() as client:
         return {
             client.responses.create(
-                model="small", input=text, temperature=0, max_output_tokens=TOKENS, background=True
+                model="small", input=text, temperature=0, max_output_tokens=TOKEN_COUNT, background=True
             ).id: text
-            for text in [f"Write sentence number {n} about {TOPICS[n % len(TOPICS)]}." for n in range(RESPONSES)]
+            for text in [f"Write sentence number {n} about {TOPICS[n % len(TOPICS)]}." for n in range(RESPONSE_COUNT)]
         }
 
 
@@ -69,13 +69,9 @@ def read_with_disconnects(stack: Stack, response_id: str, seed: int) -> list[str
 
 
 def texts_by_input(stack: Stack, inputs: dict[str, str]) -> dict[str, str]:
-    """The output texts of responses by input.
-
-    Args:
-        inputs: inputs by response ID.
-    """
+    """The output texts of responses by their inputs; `inputs` contains the inputs by response ID."""
     with stack.client() as client:
-        return {prompt: client.responses.retrieve(response_id).output_text for response_id, prompt in inputs.items()}
+        return {text: client.responses.retrieve(response_id).output_text for response_id, text in inputs.items()}
 
 
 def kill_worker_repeatedly(stack: Stack, rng: random.Random) -> int:
@@ -83,9 +79,9 @@ def kill_worker_repeatedly(stack: Stack, rng: random.Random) -> int:
     kills = 0
     token_sum_query = "select coalesce(sum(tokens), 0) from response_events"
     while not stack.all_ended():
-        goal = stack.sql(token_sum_query)[0][0] + rng.randrange(5, 60)
-        until(lambda goal=goal: stack.all_ended() or stack.sql(token_sum_query)[0][0] >= goal, timeout_s=120)
-        stack.freeze("worker")  # it must not claim a response between the query and the kill
+        token_goal = stack.sql(token_sum_query)[0][0] + rng.randrange(5, 60)
+        until(lambda goal=token_goal: stack.all_ended() or stack.sql(token_sum_query)[0][0] >= goal, timeout_s=120)
+        stack.freeze("worker")  # the worker must not claim a response between the query and the kill
         if stack.sql("select 1 from responses where status = 'in_progress' and failures > 1"):
             stack.thaw("worker")
             continue  # a third loss would end the response
@@ -106,7 +102,7 @@ def test_texts_at_temperature_0_are_the_same_with_and_without_killed_workers(sta
     undisturbed_inputs = create_responses(stack)
     until(stack.all_ended, timeout_s=600)
     disturbed_inputs = create_responses(stack)
-    readers = ThreadPoolExecutor(RESPONSES)
+    readers = ThreadPoolExecutor(RESPONSE_COUNT)
     streams = {
         response_id: readers.submit(read_with_disconnects, stack, response_id, rng.randrange(2**32))
         for response_id in disturbed_inputs
@@ -118,15 +114,15 @@ def test_texts_at_temperature_0_are_the_same_with_and_without_killed_workers(sta
     readers.shutdown()
     invariants.check(stack, undisturbed_inputs.keys() | disturbed_inputs.keys())
 
-    second_attempts, later_attempts = stack.sql(
+    ((second_attempts, later_attempts),) = stack.sql(
         "select count(*) filter (where attempt = 2), count(*) filter (where attempt > 2) from attempts"
-    )[0]
+    )
     undisturbed_texts = texts_by_input(stack, undisturbed_inputs)
     disturbed_texts = texts_by_input(stack, disturbed_inputs)
-    equal_texts = sum(disturbed_texts[prompt] == text for prompt, text in undisturbed_texts.items())
+    equal_count = sum(disturbed_texts[input_text] == text for input_text, text in undisturbed_texts.items())
     print(
-        f"{RESPONSES} responses, {kills} workers killed, {second_attempts} second attempts, "
-        f"{later_attempts} later attempts; {equal_texts} equal texts"
+        f"{RESPONSE_COUNT} responses, {kills} workers killed, {second_attempts} second attempts, "
+        f"{later_attempts} later attempts; {equal_count} equal texts"
     )
-    assert second_attempts > RESPONSES / 5
+    assert second_attempts > RESPONSE_COUNT / 5
     assert disturbed_texts == undisturbed_texts

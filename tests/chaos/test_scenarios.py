@@ -13,22 +13,22 @@ from tests.model_server import ModelServer
 
 SEED_COUNT = int(os.environ.get("SEEDS", "1"))  # noqa: TID251
 SEED = int(os.environ.get("SEED", random.randrange(2**31)))  # noqa: TID251
-SHORT = [scenario for scenario in SCENARIOS if scenario.short]
+SHORT_SCENARIOS = [scenario for scenario in SCENARIOS if scenario.is_short]
 
 
 @pytest.fixture(scope="module")
-def rigs(_model_server: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Rig]]:
-    """A function that returns the running deployment, or a new one if the last run left it broken."""
+def working_rig(_model_server: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Rig]]:
+    """A function that returns the running deployment, or starts a new deployment if the last run broke the old one."""
     open_rigs: list[Rig] = []
 
-    def working_rig() -> Rig:
-        if open_rigs and open_rigs[-1].broken:
+    def find_or_start_rig() -> Rig:
+        if open_rigs and open_rigs[-1].is_broken:
             open_rigs.pop().close()
         if not open_rigs:
             open_rigs.append(Rig(tmp_path_factory.mktemp("rig"), _model_server))
         return open_rigs[-1]
 
-    yield working_rig
+    yield find_or_start_rig
     for rig in open_rigs:
         rig.close()
 
@@ -39,27 +39,27 @@ def check_scenario(rig: Rig, scenario: Scenario, seed: int, record: Callable[[st
     if skip_reason is not None:
         pytest.skip(skip_reason)
     print(f"SEED={seed}")
-    rig.broken = True
+    rig.is_broken = True
     result = run_scenario(rig, scenario, seed)
-    record("chaos", result.row())
-    rig.broken = not result.figures.has_no_violations
+    record("chaos", result.summary_row())
+    rig.is_broken = not result.figures.has_no_violations
     assert result.figures.has_no_violations, "\n".join(result.figures.findings)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("number", range(SEED_COUNT))
+@pytest.mark.parametrize("seed_offset", range(SEED_COUNT))
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_every_accepted_response_ends_once_and_truthfully_after_every_fault(
-    rigs: Callable[[], Rig],
+    working_rig: Callable[[], Rig],
     scenario: Scenario,
-    number: int,
+    seed_offset: int,
     record_property: Callable[[str, object], None],
 ) -> None:
-    check_scenario(rigs(), scenario, SEED + number, record_property)
+    check_scenario(working_rig(), scenario, SEED + seed_offset, record_property)
 
 
 def test_every_accepted_response_ends_once_and_truthfully_after_the_short_faults(
-    rigs: Callable[[], Rig], record_property: Callable[[str, object], None]
+    working_rig: Callable[[], Rig], record_property: Callable[[str, object], None]
 ) -> None:
-    for scenario in SHORT:
-        check_scenario(rigs(), scenario, SEED, record_property)
+    for scenario in SHORT_SCENARIOS:
+        check_scenario(working_rig(), scenario, SEED, record_property)

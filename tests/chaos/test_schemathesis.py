@@ -12,19 +12,19 @@ from tests.harness.stack import Stack
 from tests.harness.waiting import until
 from tests.model_server import ModelServer
 
-EXAMPLES = 150  # random requests per operation
+EXAMPLE_COUNT = 150  # random requests per operation
 
 
 def request_bodies(models: ModelServer) -> dict[str, dict[str, str]]:
-    """Bodies of create requests, by the status of their response when the random requests begin."""
-    endless = models.script(tokens=100, delay_s=1)
+    """Bodies of create requests, by the status that their responses have when the random requests begin."""
+    long_script = models.script(tokens=100, delay_s=1)
     return {
         "queued": {"model": "absent", "input": "Nobody serves this."},
-        "in_progress": {"model": "scripted", "input": endless},
+        "in_progress": {"model": "scripted", "input": long_script},
         "completed": {"model": "scripted", "input": "Hello."},
         "incomplete": {"model": "scripted", "input": models.script(tokens=2, finish="length")},
         "failed": {"model": "scripted", "input": models.script(status=400)},
-        "cancelled": {"model": "scripted", "input": endless},
+        "cancelled": {"model": "scripted", "input": long_script},
     }
 
 
@@ -52,7 +52,7 @@ def test_real_processes_answer_every_request_as_documented_and_never_with_5xx(
             return project["id"], key["id"]
 
         schema = schemathesis.openapi.from_url(
-            f"http://127.0.0.1:{stack.port}/openapi.json", config=fuzz.config(stack.key, examples=EXAMPLES)
+            f"http://127.0.0.1:{stack.port}/openapi.json", config=fuzz.config(stack.key, examples=EXAMPLE_COUNT)
         )
         report = fuzz.run(schema, fuzz.Targets(create_response, create_prompt, create_key, foreground=True))
 

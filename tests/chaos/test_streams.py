@@ -15,12 +15,12 @@ from tests.harness.waiting import until
 from tests.model_server import ModelServer
 from tests.stream_checker import open_event_stream
 
-__all__ = ["two_api_stack"]
+__all__ = ["two_api_stack"]  # an imported fixture
 
 SEED_COUNT = 20
-STREAMS = 300
-POLLS = 400
-ROUNDS = 7
+STREAM_COUNT = 300
+POLL_COUNT = 400
+ROUND_COUNT = 7
 
 
 def open_stream(streams: contextlib.ExitStack, stack: Stack, path: str) -> bool:
@@ -58,25 +58,24 @@ def test_polls_keep_four_fifths_of_their_speed_with_three_hundred_idle_streams(
     poll_url = f"http://127.0.0.1:{stack.port}/v1/responses/{completed_id}"
     with httpx2.Client(headers={"Authorization": f"Bearer {stack.key}"}) as poll_client:
 
-        def poll_rate() -> float:
-            """Measure the number of polls per second."""
+        def measure_polls_per_s() -> float:
             start = time.perf_counter()
-            for _ in range(POLLS):
+            for _ in range(POLL_COUNT):
                 assert poll_client.get(poll_url).status_code == 200
-            return POLLS / (time.perf_counter() - start)
+            return POLL_COUNT / (time.perf_counter() - start)
 
-        poll_rate()  # warm up
+        measure_polls_per_s()  # warm up
         ratios, rates_without_streams, rates_with_streams = [], [], []
-        for _ in range(ROUNDS):
-            rates_without_streams.append(poll_rate())
+        for _ in range(ROUND_COUNT):
+            rates_without_streams.append(measure_polls_per_s())
             with contextlib.ExitStack() as streams:
-                for _ in range(STREAMS):
+                for _ in range(STREAM_COUNT):
                     until(lambda: open_stream(streams, stack, path), timeout_s=30)
-                rates_with_streams.append(poll_rate())
+                rates_with_streams.append(measure_polls_per_s())
             ratios.append(rates_with_streams[-1] / rates_without_streams[-1])
     with capsys.disabled():
         print(
-            f"\n{STREAMS} idle streams: {statistics.median(rates_with_streams):.0f} polls/s;"
+            f"\n{STREAM_COUNT} idle streams: {statistics.median(rates_with_streams):.0f} polls/s;"
             f" without streams: {statistics.median(rates_without_streams):.0f} polls/s;"
             f" ratio {statistics.median(ratios):.2f} (from {min(ratios):.2f} to {max(ratios):.2f})"
         )

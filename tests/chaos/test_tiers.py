@@ -19,7 +19,7 @@ from tests.model_server import ModelServer
 
 # The sum of the weights of the three tiers with a backlog.
 SLOTS = 8 + 4 + 1
-BURST = 60  # requests that a project may send immediately, and the credits that are refilled per minute
+BURST = 60  # the requests that a project may send immediately, and also the requests per minute that are refilled
 LIMITS_CONFIG = f"""
 [projects.alpha.limits."*"]
 requests_per_minute = {BURST}
@@ -96,6 +96,14 @@ class Arrivals:
         else:
             self.responses[project, tier, str(response.service_tier)] += 1
 
+    def granted_counts(self, project: str, tier: str) -> dict[str, int]:
+        """The number of responses to a project's requests for a tier, by the granted tier."""
+        return {
+            granted_tier: count
+            for (response_project, requested_tier, granted_tier), count in self.responses.items()
+            if (response_project, requested_tier) == (project, tier)
+        }
+
     def stop(self) -> None:
         """Stop the create requests, and cancel the responses that have not ended."""
         self._stopped.set()
@@ -119,9 +127,9 @@ def outcome_table(stack: Stack, arrivals: Arrivals) -> str:
     lines = [f"{'project':8} {'requested':9} {'granted':11} {'n':>5} {'refused':>8}   wait p50 / p95 in s"]
     for project in PROJECTS:
         for tier in RATES:
-            granted = {key[2]: n for key, n in arrivals.responses.items() if key[:2] == (project, tier)} or {"-": 0}
-            for position, (granted_tier, n) in enumerate(sorted(granted.items())):
-                waits = stack.sql(
+            granted_counts = arrivals.granted_counts(project, tier) or {"-": 0}
+            for position, (granted_tier, count) in enumerate(sorted(granted_counts.items())):
+                waits_s = stack.sql(
                     "select extract(epoch from r.started_at - r.created_at)::float"
                     " from responses r join projects p on p.id = r.project_id"
                     " where p.name = %s and r.tier = %s and r.started_at is not null",
@@ -129,8 +137,8 @@ def outcome_table(stack: Stack, arrivals: Arrivals) -> str:
                     granted_tier,
                 )
                 refusals = arrivals.refusals[project, tier] if position == 0 else ""
-                percentiles = format_percentiles(wait for (wait,) in waits)
-                lines.append(f"{project:8} {tier:9} {granted_tier:11} {n:5} {refusals!s:>8}   {percentiles}")
+                percentiles = format_percentiles(wait_s for (wait_s,) in waits_s)
+                lines.append(f"{project:8} {tier:9} {granted_tier:11} {count:5} {refusals!s:>8}   {percentiles}")
     return "\n".join(lines)
 
 
@@ -143,15 +151,15 @@ def check_ledger(stack: Stack) -> str:
     ((*ledger,),) = stack.sql(f"select {sums} from usage_ledger")
     ((*attempts,),) = stack.sql(f"select {sums} from attempts")
     assert ledger == attempts
-    assert stack.sql("select count(*), count(distinct response_id) from usage_ledger") == [
-        (stack.sql("select count(*) from responses")[0][0],) * 2
-    ]
+    ((response_count,),) = stack.sql("select count(*) from responses")
+    ledger_counts = stack.sql("select count(*), count(distinct response_id) from usage_ledger")
+    assert ledger_counts == [(response_count, response_count)]
     unsettled_query = "select count(*) from usage_ledger where charged_tokens <> input_tokens + output_tokens"
     until(lambda: stack.sql(unsettled_query) == [(0,)], timeout_s=20)
-    return f"ledger {[int(n) for n in ledger]} = attempts {[int(n) for n in attempts]}"
+    return f"ledger {[int(total) for total in ledger]} = attempts {[int(total) for total in attempts]}"
 
 
-def charged_requests(stack: Stack, project: str, period_s: float) -> int:
+def count_charged_requests(stack: Stack, project: str, period_s: float) -> int:
     """The number of requests charged to a project's credits in the last `period_s` seconds."""
     ((count,),) = stack.sql(
         "select coalesce(sum(reserved_requests), 0) from responses r join projects p on p.id = r.project_id"
@@ -182,14 +190,14 @@ def test_overload_is_shared_by_weight_and_charged_correctly_despite_the_loss_of_
 
     stack.kill("valkey")
     until(lambda: time.monotonic() - overload_start > 30, timeout_s=10)
-    stack.start("valkey")  # empty
+    stack.start("valkey")  # without any data
     restarted_at = time.monotonic()
     until(lambda: time.monotonic() - overload_start > 60, timeout_s=35)
     starts_after = count_starts(stack, 20)
     since_restart_s = time.monotonic() - restarted_at
-    charged_after = {project: charged_requests(stack, project, since_restart_s) for project in PROJECTS}
+    charged_after = {project: count_charged_requests(stack, project, since_restart_s) for project in PROJECTS}
     total_s = time.monotonic() - start
-    charged_total = {project: charged_requests(stack, project, total_s + 1) for project in PROJECTS}
+    charged_total = {project: count_charged_requests(stack, project, total_s + 1) for project in PROJECTS}
     arrivals.stop()
     ledger_summary = check_ledger(stack)
 

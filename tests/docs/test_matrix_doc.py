@@ -13,8 +13,8 @@ def test_the_tables_of_features_and_misbehaving_servers_are_up_to_date() -> None
     text = page.PAGE.read_text()
 
     assert text == page.page(text), "run `python -m tests.matrix.page`"
-    assert page.features() in text
-    assert page.corpus() in text
+    assert page.feature_table() in text
+    assert page.corpus_table() in text
 
 
 def test_every_test_of_the_packaged_model_exists() -> None:

@@ -74,7 +74,7 @@ def resume_after_lease(rig: Rig, rng: random.Random) -> None:
 
 
 def cut_off_worker(rig: Rig, rng: random.Random) -> None:
-    """Cut one worker off from Postgres for longer than its lease, and deliver its writes late."""
+    """Hold all data between one worker and Postgres for longer than the lease, and then deliver the data."""
     name = rng.choice(rig.workers)
     proxy = rig.worker_proxies[name]
     proxy.hold()
@@ -82,7 +82,7 @@ def cut_off_worker(rig: Rig, rng: random.Random) -> None:
     proxy.pass_on()
 
 
-def kill_api_before_it_enqueues(rig: Rig, rng: random.Random) -> None:
+def kill_api_before_enqueue(rig: Rig, rng: random.Random) -> None:
     """Discard the doorbells of stored responses, and kill both API processes while they wait for Valkey's reply."""
     rig.stack.proxies["valkey"].blackhole()
     dispatched_query = (
@@ -171,7 +171,12 @@ def fill_disk(rig: Rig, rng: random.Random) -> None:
     reports_before = rig.postgres_log().count(message)
     with rig.full_disk():
         rig.pause(LEASE_S)
-        until(lambda: _use_up_wal(rig) or rig.postgres_log().count(message) > reports_before)
+
+        def full_disk_is_reported() -> bool:
+            _use_up_wal(rig)
+            return rig.postgres_log().count(message) > reports_before
+
+        until(full_disk_is_reported)
 
 
 def _use_up_wal(rig: Rig) -> None:
@@ -198,7 +203,7 @@ def network_fault(server: str, method: str, duration_s: float = 0, **arguments: 
     return fault
 
 
-def full_disk_obstacle(rig: Rig) -> str | None:
+def full_disk_skip_reason(rig: Rig) -> str | None:
     """The reason why no disk can be filled on this machine; None if a disk can be filled."""
     return None if rig.has_disk else "only root can mount a disk small enough to fill"
 
@@ -208,7 +213,7 @@ def _clock_variables(offset: str) -> dict[str, str]:
     return {"LD_PRELOAD": str(FAKETIME_LIBRARY), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
 
-def skewed_clocks_obstacle(rig: Rig) -> str | None:
+def skewed_clocks_skip_reason(rig: Rig) -> str | None:
     """The reason why no program can run with a skewed clock on this machine; None if programs can."""
     date = subprocess.run(["date", "+%s"], env=_clock_variables("+1h"), capture_output=True, text=True, check=True)
     return None if int(date.stdout) > time.time() + 3000 else "libfaketime contains no library for this machine"
@@ -261,12 +266,9 @@ def kill_workers_of_one_response(rig: Rig, rng: random.Random) -> None:
         poison_id = client.responses.create(
             model="scripted", input=script, background=True, metadata={"run": rig.run_id, "number": "poison"}
         ).id
-    run_query = "select worker_id, attempt from responses where id = %s and status = 'in_progress'"
+    run_query = "select worker_id from responses where id = %s and status = 'in_progress' and attempt = %s"
     for attempt in range(1, rig.stack.settings.max_failures + 1):
-        ((worker_id, _),) = until(
-            lambda attempt=attempt: [row for row in rig.stack.sql(run_query, poison_id) if row[1] == attempt],
-            timeout_s=15,
-        )
+        ((worker_id,),) = until(lambda attempt=attempt: rig.stack.sql(run_query, poison_id, attempt), timeout_s=15)
         rig.pause(2.2)
         rig.stack.kill(next(name for name in rig.workers if rig.worker_id(name) == worker_id))
         rig.repair()

@@ -20,7 +20,7 @@ from tests.stream_checker import StreamRefusedError, open_event_stream
 
 T = TypeVar("T")
 
-RESPONSES = "/v1/responses"
+RESPONSES_PATH = "/v1/responses"
 ARGUMENTS = json.dumps({"town": "Bern", "words": [f"w{number}" for number in range(6)]})
 TOOL = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}
 SCHEMA = {"format": {"type": "json_schema", "name": "town", "schema": {"type": "object"}}}
@@ -41,12 +41,12 @@ class Request:
     body: dict[str, Any]
     expected_text: str  # the output text of a run without faults
     idempotency_key: str
-    seed: int  # of the random behavior of the client
-    id: str | None = None  # of the response
+    seed: int  # determines the random behavior of the client
+    id: str | None = None  # the ID of the response
     events: list[stream_checker.Event] = field(default_factory=list)
-    document: dict[str, Any] | None = None  # the last one that a create request or a poll returned
-    error_code: str | None = None  # of the HTTP error that ended the request
-    connection_count: int = 0  # only of a streamed request
+    document: dict[str, Any] | None = None  # the last document that a create request or a poll returned
+    error_code: str | None = None  # the code of the HTTP error that ended the request
+    connection_count: int = 0  # the number of connections of a streamed request
 
 
 def generate_requests(
@@ -83,29 +83,30 @@ def generate_requests(
 class Load:
     """Concurrent clients of a stack, each in its own thread; they start within one second.
 
-    A client that has finished a request takes the next one, until there are no more requests.
+    A client that has finished a request takes the next request, until no request is left.
 
     Args:
-        clients: the number of clients.
         poll_s: the time between two polls of a client.
     """
 
-    def __init__(self, stack: Stack, requests: Iterable[Request], *, clients: int, poll_s: float = 0.2) -> None:
-        self.started: list[Request] = []
+    def __init__(self, stack: Stack, requests: Iterable[Request], *, client_count: int, poll_s: float = 0.2) -> None:
+        self.started_requests: list[Request] = []
         self._requests = iter(requests)
         self._lock = threading.Lock()
         self._stack = stack
         self._poll_s = poll_s
         self._stopped = threading.Event()
         self._no_new_requests = threading.Event()
-        self._threads = ThreadPoolExecutor(clients, thread_name_prefix="load")
+        self._threads = ThreadPoolExecutor(client_count, thread_name_prefix="load")
         self._apis = [
             openai.OpenAI(
                 base_url=f"http://127.0.0.1:{port}/v1", api_key=stack.key, max_retries=0, timeout=READ_TIMEOUT_S
             )
             for port in (stack.port, stack.port_2)
         ]
-        self._futures: list[Future[None]] = [self._threads.submit(self._run_client, seed) for seed in range(clients)]
+        self._futures: list[Future[None]] = [
+            self._threads.submit(self._run_client, seed) for seed in range(client_count)
+        ]
 
     def stop_new_requests(self) -> None:
         """Start no more requests; the clients finish those that they have started."""
@@ -134,7 +135,7 @@ class Load:
                 request = next(self._requests, None)
                 if request is None:
                     return
-                self.started.append(request)
+                self.started_requests.append(request)
             self._send(request)
 
     def _send(self, request: Request) -> None:
@@ -152,7 +153,7 @@ class Load:
         if request.kind == "cancelled":
             self._stopped.wait(rng.random() * 3)
             self._call_with_retries(rng, lambda client: client.responses.cancel(request.id))  # type: ignore[arg-type]
-        self._poll_to_the_end(request, rng)
+        self._poll_until_end(request, rng)
 
     def _create(self, request: Request, rng: random.Random) -> None:
         response = self._call_with_retries(
@@ -164,7 +165,7 @@ class Load:
         request.id = response.id
         request.document = response.model_dump(mode="json")
 
-    def _poll_to_the_end(self, request: Request, rng: random.Random) -> None:
+    def _poll_until_end(self, request: Request, rng: random.Random) -> None:
         while request.document is None or request.document["status"] not in ENDED:
             if self._stopped.wait(self._poll_s):
                 return
@@ -201,10 +202,10 @@ class Load:
         while not request.events or request.events[-1]["type"] not in stream_checker.TERMINAL:
             if self._stopped.is_set():
                 return
-            last_number = request.events[-1]["sequence_number"] if request.events else -1
-            body, path = None, f"{RESPONSES}/{request.id}?stream=true&starting_after={last_number}"
+            last_seq = request.events[-1]["sequence_number"] if request.events else -1
+            body, path = None, f"{RESPONSES_PATH}/{request.id}?stream=true&starting_after={last_seq}"
             if request.id is None:
-                body, path = request.body | {"stream": True}, RESPONSES
+                body, path = request.body | {"stream": True}, RESPONSES_PATH
             event_count = rng.randrange(1, 9) if request.connection_count < disconnect_count else None
             request.connection_count += 1
             try:
@@ -213,7 +214,7 @@ class Load:
                     self._stack.key,
                     path,
                     body,
-                    after=last_number,
+                    after=last_seq,
                     timeout_s=READ_TIMEOUT_S,
                     idempotency_key=request.idempotency_key if body else None,
                 ) as stream:
@@ -242,7 +243,7 @@ class Load:
                     raise
 
 
-def false_statements(request: Request, document: dict[str, Any], allowed_statuses: set[str]) -> Iterator[str]:
+def find_false_statements(request: Request, document: dict[str, Any], allowed_statuses: set[str]) -> Iterator[str]:
     """Compare a stored document with the script and with the replies that the client received.
 
     Args:

@@ -1,4 +1,4 @@
-"""A complete deployment, with its own Postgres, that scenarios break and repair repeatedly."""
+"""A complete deployment with its own Postgres, which the scenarios break and repair repeatedly."""
 
 import contextlib
 import os
@@ -50,7 +50,7 @@ class Rig:
         )
         self._home = Home.at(self.disk / "home")
         self._postgres = Postgres(self._home)
-        self._server = self._start_postgres()
+        self._postgres_process = self._start_postgres()
         migrations.upgrade(self._postgres.url)
         config = folder / "backburner.toml"
         config.write_text(CONFIG.format(url=models.base_url))
@@ -60,13 +60,13 @@ class Rig:
         invariants.watch_ends(self.stack)
         # One proxy for each worker, so that a fault can cut a single worker off from Postgres.
         self.worker_proxies = {name: TcpProxy(self._postgres.url) for name in self.workers}
-        self.run_id = ""  # of the current run; the prefix of its tags
+        self.run_id = ""  # the ID of the current run, which is the prefix of its tags
         self.run_count = 0
         self.crashes: list[str] = []  # processes that ended without a request to stop, with their exit status
-        self.broken = False  # whether a run has left the deployment in an unknown state
+        self.is_broken = False  # whether a run has left the deployment in an unknown state
         self._modified_processes: set[str] = set()  # processes that run in a modified environment
-        self._sweeper_starts: dict[str, int] = {}  # by name, as counted in the log
-        self._never = threading.Event()  # for waits that only the timeout ends
+        self._sweeper_starts: dict[str, int] = {}  # how many times each sweeper has started, by name
+        self._never = threading.Event()  # is never set, so that only the timeout ends a wait for it
         try:
             self.repair()
         except BaseException:
@@ -80,8 +80,8 @@ class Rig:
         self.stack.close()
         for proxy in self.worker_proxies.values():
             proxy.close()
-        self._server.send_stop_signal()
-        self._server.wait_until_stopped(should_hurry=lambda: True)
+        self._postgres_process.send_stop_signal()
+        self._postgres_process.wait_until_stopped(should_hurry=lambda: True)
         if self.has_disk:
             subprocess.run(["umount", "-l", str(self.disk)], check=False)
         shutil.rmtree(self.disk, ignore_errors=True)
@@ -102,9 +102,9 @@ class Rig:
         """Repair the deployment as supervisors and operators do: restart ended processes, and end network faults."""
         for proxy in self._all_proxies():
             proxy.pass_on()
-        if self._server.ended() is not None:
-            self._server = self._start_postgres()
-        started: list[Child] = []
+        if self._postgres_process.ended() is not None:
+            self._postgres_process = self._start_postgres()
+        started_children: list[Child] = []
         for name in self.parts:
             child = self.stack.children.get(name)
             if child is not None and child.ended() is None:
@@ -112,12 +112,12 @@ class Rig:
                 continue
             if child is not None:
                 self.crashes.append(f"{name}: {child.ended()}")
-            started.append(self.launch(name))
-        for child in started:
+            started_children.append(self.launch(name))
+        for child in started_children:
             child.wait_until_ready()
         # A sweeper that loses Postgres during startup exits and relies on its supervisor. No scenario tests that, so
         # wait until each sweeper runs.
-        for name in [child.part.name for child in started if child.part.name.startswith("sweeper")]:
+        for name in [child.part.name for child in started_children if child.part.name.startswith("sweeper")]:
             starts_before = self._sweeper_starts.get(name, 0)
             until(lambda name=name, count=starts_before: self._count_sweeper_starts(name) > count, timeout_s=30)
             self._sweeper_starts[name] = self._count_sweeper_starts(name)
@@ -143,7 +143,7 @@ class Rig:
         self.repair()
 
     def pause(self, duration_s: float) -> None:
-        """Wait while a fault lasts."""
+        """Wait for the duration of a fault."""
         self._never.wait(duration_s)
 
     def _start_postgres(self) -> Child:
@@ -153,16 +153,16 @@ class Rig:
 
     def crash_postgres(self) -> None:
         """Stop Postgres as `pg_ctl stop -m immediate` does: no disconnect messages, no checkpoint."""
-        os.kill(self._server.pid, signal.SIGQUIT)
-        until(self._server.ended, timeout_s=10)
+        os.kill(self._postgres_process.pid, signal.SIGQUIT)
+        until(self._postgres_process.ended, timeout_s=10)
 
     def start_postgres(self) -> None:
         """Start Postgres again; it recovers from its WAL first."""
-        self._server = self._start_postgres()
+        self._postgres_process = self._start_postgres()
 
     @contextlib.contextmanager
     def full_disk(self) -> Iterator[None]:
-        """Leave Postgres without any disk space inside the block."""
+        """Fill the disk of Postgres until the end of the block."""
         filler = self.disk / "filler"
         with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while True:
@@ -192,9 +192,9 @@ class Rig:
             "select coalesce(sum(e.tokens), 0) from response_events e join responses r on r.id = e.response_id"
             " where r.metadata->>'run' = %s"
         )
-        goal = self.stack.sql(token_sum_query, self.run_id)[0][0] + count
+        token_goal = self.stack.sql(token_sum_query, self.run_id)[0][0] + count
         until(
-            lambda: self.stack.sql(token_sum_query, self.run_id)[0][0] >= goal or self.open_count() == 0,
+            lambda: self.stack.sql(token_sum_query, self.run_id)[0][0] >= token_goal or self.open_count() == 0,
             timeout_s=timeout_s,
         )
 

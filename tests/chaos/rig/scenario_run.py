@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests import invariants
-from tests.chaos.rig.load import Load, Request, false_statements, generate_requests
+from tests.chaos.rig.load import Load, Request, find_false_statements, generate_requests
 from tests.chaos.rig.rig import Rig
 from tests.chaos.rig.scenarios import Scenario
 from tests.harness.waiting import until
@@ -30,7 +30,7 @@ class ScenarioResult:
     recovery_s: float  # from the repair to the end of the last response
     duration_s: float
 
-    def row(self) -> dict[str, object]:
+    def summary_row(self) -> dict[str, object]:
         """A row of the summary of the chaos suite."""
         figures = self.figures
         return {
@@ -48,7 +48,7 @@ class ScenarioResult:
             "false statements": figures.false_statements,
             "crashes": figures.crashes,
             "recovery s": round(self.recovery_s, 1),
-            "s": round(self.duration_s, 1),
+            "duration s": round(self.duration_s, 1),
         }
 
 
@@ -60,11 +60,11 @@ def run_scenario(rig: Rig, scenario: Scenario, seed: int) -> ScenarioResult:
     rig.crashes.clear()
     rig.run_id = f"{seed}-{rig.run_count}"
     rig.run_count += 1
-    requests = list(itertools.islice(generate_requests(rng, rig.run_id, **scenario.script), scenario.count))
-    load = Load(rig.stack, requests, clients=len(requests))
+    requests = list(itertools.islice(generate_requests(rng, rig.run_id, **scenario.script), scenario.response_count))
+    load = Load(rig.stack, requests, client_count=len(requests))
     try:
-        until(lambda: rig.open_count() > scenario.count * 3 / 4, timeout_s=20)
-        rig.wait_for_tokens(scenario.count * rng.randrange(2, 10))
+        until(lambda: rig.open_count() > scenario.response_count * 3 / 4, timeout_s=20)
+        rig.wait_for_tokens(scenario.response_count * rng.randrange(2, 10))
         open_count = rig.open_count()
         scenario.fault(rig, rng)
     except BaseException:
@@ -75,7 +75,7 @@ def run_scenario(rig: Rig, scenario: Scenario, seed: int) -> ScenarioResult:
     load.wait(RECOVERY_TIMEOUT_S)
     until(rig.stack.all_ended, timeout_s=RECOVERY_TIMEOUT_S)
     recovery_s = time.monotonic() - repaired_at
-    figures = inspect_run(rig, requests, scenario.ends)
+    figures = inspect_run(rig, requests, scenario.allowed_statuses)
     ((attempt_count,),) = rig.stack.sql("select sum(attempt) from responses where metadata->>'run' = %s", rig.run_id)
     rig.restore()
     return ScenarioResult(
@@ -83,11 +83,11 @@ def run_scenario(rig: Rig, scenario: Scenario, seed: int) -> ScenarioResult:
     )
 
 
-def inspect_run(rig: Rig, requests: list[Request], ends: frozenset[str]) -> Figures:
+def inspect_run(rig: Rig, requests: list[Request], allowed_statuses: frozenset[str]) -> Figures:
     """Check the stored responses of a finished run, and the replies that its clients received.
 
     Args:
-        ends: statuses in which a background response may end without a cancel.
+        allowed_statuses: statuses in which a background response may end without a cancel.
     """
     responses: dict[str, list[tuple[str, dict[str, Any]]]] = {}  # IDs and documents, by the number of the request
     for number, response_id, document in rig.stack.sql(
@@ -104,9 +104,9 @@ def inspect_run(rig: Rig, requests: list[Request], ends: frozenset[str]) -> Figu
         copies = responses.get(str(request.number), [])
         if len(copies) != 1:
             figures.add("mismatched_responses", f"request {request.number} created {len(copies)} responses")
-        allowed_ends = ends | ({"cancelled"} if request.kind == "foreground" else set())
+        request_statuses = allowed_statuses | ({"cancelled"} if request.kind == "foreground" else set())
         for _, document in copies:
-            for statement in false_statements(request, document, set(allowed_ends)):
+            for statement in find_false_statements(request, document, set(request_statuses)):
                 figures.add("false_statements", statement)
     rig.repair()
     for crash in rig.crashes:

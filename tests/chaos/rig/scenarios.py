@@ -9,7 +9,7 @@ from tests.chaos.rig.faults import Fault, freeze, network_fault, restart, valkey
 from tests.chaos.rig.rig import Rig
 
 COMPLETED_ONLY = frozenset({"completed"})
-# For a model server that breaks off an output or sends nothing for longer than the timeouts allow.
+# For a model server that ends an output early, or sends nothing for longer than its timeouts allow.
 COMPLETED_OR_FAILED = COMPLETED_ONLY | {"failed"}
 
 
@@ -19,35 +19,41 @@ class Scenario:
 
     Args:
         fault: injects the fault while part of the load is in progress.
-        ends: statuses in which a background response may end without a cancel. A foreground response may also be
+        allowed_statuses: statuses in which a background response may end without a cancel. A foreground response may also be
             cancelled if its connection is lost for longer than `follow_s`.
         script: script fields for the model server, added to all requests.
-        count: the number of responses.
-        short: whether the scenario also runs in `make test`.
+        response_count: the number of responses.
+        is_short: whether the scenario also runs in `make test`.
         skip_reason: returns the reason why the scenario cannot run on this machine; None if it can.
     """
 
     name: str
     fault: Fault
-    ends: frozenset[str] = COMPLETED_ONLY
+    allowed_statuses: frozenset[str] = COMPLETED_ONLY
     script: Mapping[str, Any] = field(default_factory=dict)
-    count: int = 28
-    short: bool = False
+    response_count: int = 28
+    is_short: bool = False
     skip_reason: Callable[[Rig], str | None] = lambda _: None
 
 
 SCENARIOS = (
-    Scenario("workers killed at random tokens", faults.kill_workers, short=True),
-    Scenario("worker frozen past its lease", faults.resume_after_lease, script={"tokens": 100}, count=14, short=True),
+    Scenario("workers killed at random tokens", faults.kill_workers, is_short=True),
+    Scenario(
+        "worker frozen past its lease",
+        faults.resume_after_lease,
+        script={"tokens": 100},
+        response_count=14,
+        is_short=True,
+    ),
     Scenario("worker cut off from Postgres, its writes delivered late", faults.cut_off_worker),
-    Scenario("API killed between commit and enqueue", faults.kill_api_before_it_enqueues, count=14, short=True),
+    Scenario("API killed between commit and enqueue", faults.kill_api_before_enqueue, response_count=14, is_short=True),
     Scenario("both APIs killed", restart("api", "api-2")),
     Scenario("sweeper killed", restart("sweeper")),
     Scenario(
         "all killed simultaneously", restart("valkey", "api", "api-2", "sweeper", "worker", "worker-2", "worker-3")
     ),
     Scenario("Valkey: FLUSHALL", valkey_command("FLUSHALL")),
-    Scenario("Valkey: killed, restarted empty", restart("valkey"), short=True),
+    Scenario("Valkey: killed, restarted empty", restart("valkey"), is_short=True),
     Scenario("Valkey: frozen for 10 s", freeze("valkey", 10)),
     Scenario("Valkey: CLIENT PAUSE", valkey_command("CLIENT", "PAUSE", 6000, "ALL")),
     Scenario(
@@ -56,13 +62,13 @@ SCENARIOS = (
     ),
     Scenario("Valkey: unreachable", network_fault("valkey", "blackhole", 5)),
     Scenario("Postgres: immediate restart", faults.crash_postgres),
-    Scenario("Postgres: all connections dropped", faults.drop_connections, short=True),
+    Scenario("Postgres: all connections dropped", faults.drop_connections, is_short=True),
     Scenario("Postgres: unreachable", network_fault("postgres", "blackhole", faults.LEASE_S + 3)),
     Scenario("Postgres: all connections reset", network_fault("postgres", "reset")),
     Scenario("Postgres: round trips of 100 ms", network_fault("postgres", "delay", 4, delay_s=0.05)),
     Scenario("Postgres: read-only", faults.make_postgres_read_only),
-    Scenario("Postgres: disk full", faults.fill_disk, skip_reason=faults.full_disk_obstacle),
-    Scenario("clocks an hour off", faults.skew_clocks, skip_reason=faults.skewed_clocks_obstacle),
+    Scenario("Postgres: disk full", faults.fill_disk, skip_reason=faults.full_disk_skip_reason),
+    Scenario("clocks an hour off", faults.skew_clocks, skip_reason=faults.skewed_clocks_skip_reason),
     Scenario("model server: slow", network_fault("models", "delay", 4, delay_s=0.6)),
     Scenario("model server: hung", network_fault("models", "blackhole", 4), COMPLETED_OR_FAILED),
     Scenario("model server: connections reset", network_fault("models", "reset"), COMPLETED_OR_FAILED),
