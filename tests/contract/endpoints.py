@@ -217,7 +217,7 @@ ENDPOINTS = (
                 400,
                 "invalid_request_error",
                 "a stream of a response that was not created with `background`",
-                "test_a_stream_of_another_project_and_of_an_unknown_id_return_the_same_error",
+                "test_an_ended_foreground_response_cannot_be_streamed",
             ),
         ),
     ),

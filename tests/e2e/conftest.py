@@ -1,4 +1,4 @@
-"""A deployment shared by all tests that do not stop its processes, because its start takes longer than most tests."""
+"""A deployment for all tests that stop no process, because starting a deployment takes longer than most tests."""
 
 from collections.abc import Iterator
 

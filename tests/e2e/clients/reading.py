@@ -1,4 +1,4 @@
-"""Helpers of the tests that read streams despite disconnects."""
+"""Functions and a fixture for tests that read streams with disconnects."""
 
 import json
 import random
@@ -22,7 +22,8 @@ def two_api_stack(stack: Stack) -> Stack:
 
 
 def stored_document(stack: Stack, response_id: str) -> stream_checker.Event:
-    return json.loads(stack.sql("select document from responses where id = %s", response_id)[0][0])
+    ((document,),) = stack.sql("select document from responses where id = %s", response_id)
+    return json.loads(document)
 
 
 def stream_request(models: ModelServer, *, background: bool = True, **script: object) -> dict:
@@ -43,10 +44,10 @@ def read_with_disconnects(stack: Stack, models: ModelServer, seed: int, *, disco
         response_id = undisturbed_reader.read(1)[0]["response"]["id"]
         connection_count = 0
         while not events or events[-1]["type"] not in stream_checker.TERMINAL:
-            last_number = events[-1]["sequence_number"] if events else -1
-            path = f"{RESPONSES_PATH}/{response_id}?stream=true&starting_after={last_number}"
+            last_seq = events[-1]["sequence_number"] if events else -1
+            path = f"{RESPONSES_PATH}/{response_id}?stream=true&starting_after={last_seq}"
             with open_event_stream(
-                generator.choice((stack.port, stack.port_2)), stack.key, path, after=last_number
+                generator.choice((stack.port, stack.port_2)), stack.key, path, after=last_seq
             ) as stream:
                 events += stream.read(generator.randrange(1, 4) if connection_count < disconnect_count else None)
                 raw_events += stream.raw

@@ -36,7 +36,7 @@ def test_a_background_response_is_queued_then_completes_with_the_models_text(
     assert run["body"]["messages"][0] == {"role": "system", "content": "Count."}
 
 
-def test_a_response_cut_by_max_output_tokens_is_incomplete_with_the_reason(
+def test_a_response_that_reaches_max_output_tokens_is_incomplete_with_that_reason(
     shared_stack: Stack, models: ModelServer
 ) -> None:
     with shared_stack.client() as client:

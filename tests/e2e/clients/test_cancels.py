@@ -1,4 +1,4 @@
-"""A cancel at any point of a response's life ends it immediately for the client, its streams and the model server."""
+"""A cancel at any point ends the response immediately: for the client, for streams and for the model server."""
 
 import json
 import os
@@ -29,7 +29,7 @@ LONG_SCRIPT = {"tokens": 500, "delay_s": 0.03}
 
 
 class Scene:
-    """One response on its way to the point at which it is cancelled."""
+    """One response that is cancelled at a point of its life."""
 
     def __init__(self, stack: Stack, files: FileServer, point: "Point") -> None:
         self.stack = stack
@@ -47,18 +47,16 @@ class Scene:
         (row,) = self.stack.sql(f"select {columns} from responses where id = %s", self.id)
         return row
 
-    def log(self) -> list[stream_checker.Event]:
-        return self.stack.event_log(self.id)
-
     def has_event(self, type_prefix: str, attempt: int = 1) -> bool:
         """Whether this attempt or a later one has committed an event of a type with this prefix."""
         rows = self.stack.sql(
             "select data from response_events where response_id = %s and attempt >= %s", self.id, attempt
         )
-        return any(json.loads(line)["type"].startswith(type_prefix) for row in rows for line in row[0].split("\n"))
+        event_types = [json.loads(line)["type"] for (lines,) in rows for line in lines.split("\n")]
+        return any(event_type.startswith(type_prefix) for event_type in event_types)
 
     def runs(self) -> list[dict[str, Any]]:
-        """The model server's records of its requests."""
+        """The records of the requests that the model server has received for the response."""
         return self.stack.models.stats(self.point.label)["by_tag"].get(self.point.label, [])
 
     @contextmanager
@@ -267,7 +265,7 @@ POINTS = [
           output=OPEN_TEXT),
     Point("with a frozen sweeper", LONG_SCRIPT, has_text, inner_context=lambda scene: scene.freeze("sweeper"),
           output=OPEN_TEXT),
-    Point("during the transaction that ends it", {"tokens": 20, "delay_s": 0.03}, has_text, inner_context=blocked_end,
+    Point("during the transaction that ends the response", {"tokens": 20, "delay_s": 0.03}, has_text, inner_context=blocked_end,
           final_statuses=frozenset({"completed"})),
     Point("ended", {"tokens": 3}, lambda scene: scene.row("status") == ("completed",),
           final_statuses=frozenset({"completed"})),

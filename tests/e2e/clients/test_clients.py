@@ -19,7 +19,7 @@ WEATHER = {
 }
 
 
-def messages(models: ModelServer, tag: str) -> list[dict]:
+def last_messages(models: ModelServer, tag: str) -> list[dict]:
     """The messages of the last request that the model server received with this tag."""
     return models.stats(tag)["by_tag"][tag][-1]["body"]["messages"]
 
@@ -37,14 +37,14 @@ def test_a_chain_sends_the_entire_conversation_to_the_model_and_forks_are_separa
             model="scripted", input=models.script(tag="third", tokens=1), previous_response_id=second_response.id
         )
 
-    conversation = [(message["role"], message["content"]) for message in messages(models, "third")]
+    conversation = [(message["role"], message["content"]) for message in last_messages(models, "third")]
     assert conversation[:-1] == [
         ("user", "one"),
         ("assistant", first_response.output_text),
         ("user", "two"),
         ("assistant", second_response.output_text),
     ]
-    assert len(messages(models, "fork")) == 3
+    assert len(last_messages(models, "fork")) == 3
     assert (fork_response.previous_response_id, third_response.previous_response_id) == (
         first_response.id,
         second_response.id,
@@ -74,7 +74,7 @@ def test_a_tool_output_follows_its_call_from_the_chain(shared_stack: Stack, mode
         )
 
     assert final_response.output_text == "tok0 tok1 "
-    sent_messages = messages(models, "output")
+    sent_messages = last_messages(models, "output")
     assert sent_messages[1]["tool_calls"][0]["function"] == {"name": "weather", "arguments": '{"town": "Bern"}'}
     assert sent_messages[2] == {"role": "tool", "tool_call_id": call.call_id, "content": "rain"}
 
@@ -92,7 +92,7 @@ def test_concurrent_creates_with_one_idempotency_key_create_one_response(
                 extra_headers={"Idempotency-Key": f"key-{number // 8}"},
             ).id
 
-        count_before = shared_stack.sql("select count(*) from responses")[0][0]
+        ((count_before,),) = shared_stack.sql("select count(*) from responses")
         response_ids = list(threads.map(create, range(80)))
 
         assert len(set(response_ids)) == 10
@@ -119,7 +119,9 @@ def test_a_long_poll_returns_as_soon_as_the_response_has_ended(shared_stack: Sta
         assert time.monotonic() - polled_at < duration_s + 0.5
 
 
-def test_a_long_poll_of_a_running_response_returns_it_after_the_wait(shared_stack: Stack, models: ModelServer) -> None:
+def test_a_long_poll_returns_a_response_that_still_runs_after_the_wait(
+    shared_stack: Stack, models: ModelServer
+) -> None:
     with shared_stack.client() as client:
         script = models.script(first_delay_s=60)
         response = client.responses.create(model="scripted", input=script, background=True)

@@ -20,7 +20,7 @@ from tests.model_server import ModelServer
 PNG = documents.image("PNG", (32, 32))
 LARGE_IMAGE = documents.data_url("image/png", documents.noise(60))
 MEGABYTE = 1024 * 1024
-# One model with a server that opens image URLs, and one for which the worker fetches the images.
+# A model with a server that opens image URLs, and a model for which the worker fetches the images.
 CONFIG = """
 [models.scripted]
 base_url = "{url}"
@@ -55,7 +55,7 @@ def fetching_stack(_fetching_stack: Stack, models: ModelServer) -> Stack:
 
 @pytest.fixture
 def config(tmp_path: Path, models: ModelServer) -> Path:
-    """The same models, for a test with its own stack."""
+    """The models of `CONFIG`, for a test with its own stack."""
     path = tmp_path / "backburner.toml"
     path.write_text(CONFIG.format(url=models.base_url))
     return path
@@ -153,6 +153,7 @@ def test_a_worker_that_fetches_image_urls_sends_the_images_as_data_urls(
     assert [path for path, _ in files.request_log] == ["/a.png", "/b"]
 
 
+# By file name: the content, and texts that the model must receive.
 READABLE_FILES = {
     "a.pdf": (documents.pdf("Hello from page one", "and two"), ["Hello from page one", "and two"]),
     "a.docx": (documents.docx("Hello from Word"), ["Hello from Word"]),
@@ -187,7 +188,7 @@ def test_the_text_of_every_kind_of_file_reaches_the_model(fetching_stack: Stack,
 
 
 def message_content(stack: Stack, phrase: str) -> str:
-    """The content of the first message in the model server's requests with this phrase; it must be the same in all."""
+    """The content of the first message of all requests with this phrase; fail if the requests differ."""
     runs = [run for tag_runs in stack.models.stats()["by_tag"].values() for run in tag_runs]
     (content,) = {str(run["body"]["messages"][0]["content"]) for run in runs if phrase in str(run["body"])}
     return content
@@ -298,6 +299,7 @@ def child_pids(pid: int) -> list[str]:
     return [child for task in tasks for child in task.read_text().split()]
 
 
+# By path: the reply of the file server, and the error code of the response.
 INVALID_IMAGES = {
     "/gone": (FileReply(status=404), "failed_to_download_image"),
     "/page": (FileReply(b"<html>", "text/html"), "unsupported_image_media_type"),

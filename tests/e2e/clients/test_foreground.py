@@ -197,14 +197,14 @@ def test_a_foreground_reply_is_complete_although_postgres_drops_every_connection
             "select pg_terminate_backend(pid) from pg_stat_activity"
             " where datname = current_database() and pid <> pg_backend_pid()"
         )
-        tokens = sent_tokens(models)
-        until(lambda tokens=tokens: sent_tokens(models) >= tokens + 15, timeout_s=5)
+        tokens = count_sent_tokens(models)
+        until(lambda tokens=tokens: count_sent_tokens(models) >= tokens + 15, timeout_s=5)
     client_thread.join(timeout=20)
 
     assert len(texts[0].split()) == 80
 
 
-def sent_tokens(models: ModelServer) -> int:
+def count_sent_tokens(models: ModelServer) -> int:
     """The number of tokens that the model server has sent for its only request."""
     _, runs = models.stats()["by_tag"].popitem()
     return int(runs[0]["tokens_sent"])

@@ -1,4 +1,4 @@
-"""Prompts on real processes: the command line manages them, the official client uses them, no log contains them."""
+"""Prompts on real processes: managed by the command line, used by the official client, and absent from all logs."""
 
 import json
 
@@ -24,7 +24,7 @@ language = {default = "French"}
 """
 
 
-class Prompts:
+class PromptsCommand:
     """Runs `backburner prompts` commands on the database of a deployment."""
 
     def __init__(self, stack: Stack) -> None:
@@ -42,65 +42,66 @@ class Prompts:
 
 
 @pytest.fixture
-def prompts(stack: Stack) -> Prompts:
-    return Prompts(stack)
+def run_prompts(stack: Stack) -> PromptsCommand:
+    return PromptsCommand(stack)
 
 
-def test_the_command_line_creates_changes_and_deletes_prompts(prompts: Prompts, tmp_path) -> None:
+def test_the_command_line_creates_changes_and_deletes_prompts(run_prompts: PromptsCommand, tmp_path) -> None:
     file = tmp_path / "translate.toml"
     file.write_text(TOML)
 
-    prompt = json.loads(prompts("create", str(file)))
+    prompt = json.loads(run_prompts("create", str(file)))
     second_version = json.loads(
-        prompts("revise", prompt["id"], "-", "--default", stdin_text='{"template": {"input": "Hi."}}')
+        run_prompts("revise", prompt["id"], "-", "--default", stdin_text='{"template": {"input": "Hi."}}')
     )
-    changed_prompt = json.loads(prompts("change", prompt["id"], "--name", "greet", "--default-version", "1"))
+    changed_prompt = json.loads(run_prompts("change", prompt["id"], "--name", "greet", "--default-version", "1"))
 
     assert (prompt["name"], prompt["versions"], second_version["version"]) == ("translate", ["1"], "2")
     assert changed_prompt == prompt | {"name": "greet", "versions": ["1", "2"]}
-    assert json.loads(prompts("show", prompt["id"])) == changed_prompt
-    assert json.loads(prompts("show", prompt["id"], "--version", "2")) == second_version
-    template = json.loads(prompts("show", prompt["id"], "--version", "1"))["template"]
+    assert json.loads(run_prompts("show", prompt["id"])) == changed_prompt
+    assert json.loads(run_prompts("show", prompt["id"], "--version", "2")) == second_version
+    template = json.loads(run_prompts("show", prompt["id"], "--version", "1"))["template"]
     assert template["variables"]["language"] == {"type": "text", "default": "French"}
-    assert prompts("list") == f"{prompt['id']}  1 of 2  greet\n"
-    assert prompts("delete", prompt["id"]) == f"{prompt['id']} is deleted.\n"
-    assert prompts("list") == ""
+    assert run_prompts("list") == f"{prompt['id']}  1 of 2  greet\n"
+    assert run_prompts("delete", prompt["id"]) == f"{prompt['id']} is deleted.\n"
+    assert run_prompts("list") == ""
 
 
-def test_the_command_line_reports_each_error_in_one_line(prompts: Prompts, tmp_path) -> None:
-    prompt_id = json.loads(prompts("create", "-", stdin_text=TOML))["id"]
+def test_the_command_line_reports_each_error_in_one_line(run_prompts: PromptsCommand, tmp_path) -> None:
+    prompt_id = json.loads(run_prompts("create", "-", stdin_text=TOML))["id"]
     unknown_id = "pmpt_" + "0" * 48
 
-    def error_of(*arguments: str, stdin_text: str = "") -> str:
-        line = prompts(*arguments, stdin_text=stdin_text, expected_status=1)
+    def error_message(*arguments: str, stdin_text: str = "") -> str:
+        line = run_prompts(*arguments, stdin_text=stdin_text, expected_status=1)
         assert line.startswith("Error: ")
         assert line.count("\n") == 1
         return line.removeprefix("Error: ").strip()
 
-    assert error_of("create", "-", stdin_text="{").startswith("<stdin> is neither JSON nor TOML: ")
+    assert error_message("create", "-", stdin_text="{").startswith("<stdin> is neither JSON nor TOML: ")
     binary_file = tmp_path / "binary"
     binary_file.write_bytes(b"\xff\x00")
-    assert error_of("create", str(binary_file)).startswith(f"{binary_file} is neither JSON nor TOML: ")
-    assert error_of("create", "-", stdin_text='{"name": "n"}') == "Missing required parameter: 'template'."
+    assert error_message("create", str(binary_file)).startswith(f"{binary_file} is neither JSON nor TOML: ")
+    assert error_message("create", "-", stdin_text='{"name": "n"}') == "Missing required parameter: 'template'."
     assert (
-        error_of("create", "-", stdin_text='name = "n"\ntemplate = {}') == "A template needs 'instructions' or 'input'."
+        error_message("create", "-", stdin_text='name = "n"\ntemplate = {}')
+        == "A template needs 'instructions' or 'input'."
     )
-    assert error_of("create", "-", stdin_text=TOML) == "The project already has a prompt named 'translate'."
-    assert error_of("create", "-", "--project", "none", stdin_text=TOML) == "There is no project 'none'."
-    assert "does not begin a placeholder" in error_of(
+    assert error_message("create", "-", stdin_text=TOML) == "The project already has a prompt named 'translate'."
+    assert error_message("create", "-", "--project", "none", stdin_text=TOML) == "There is no project 'none'."
+    assert "does not begin a placeholder" in error_message(
         "revise", prompt_id, "-", stdin_text='{"template": {"input": "{{#if}}"}}'
     )
-    assert error_of("show", unknown_id) == f"Prompt with id '{unknown_id}' not found."
-    assert error_of("show", prompt_id, "--version", "7") == f"Prompt with id '{prompt_id}' has no version '7'."
-    assert error_of("change", prompt_id, "--default-version", "7") == "The prompt has no version '7'."
-    assert error_of("delete", unknown_id) == f"Prompt with id '{unknown_id}' not found."
+    assert error_message("show", unknown_id) == f"Prompt with id '{unknown_id}' not found."
+    assert error_message("show", prompt_id, "--version", "7") == f"Prompt with id '{prompt_id}' has no version '7'."
+    assert error_message("change", prompt_id, "--default-version", "7") == "The prompt has no version '7'."
+    assert error_message("delete", unknown_id) == f"Prompt with id '{unknown_id}' not found."
 
 
 def test_the_official_client_uses_a_prompt_of_the_command_line_and_no_log_has_its_variables(
-    stack: Stack, models: ModelServer, prompts: Prompts
+    stack: Stack, models: ModelServer, run_prompts: PromptsCommand
 ) -> None:
     stack.up()
-    prompt_id = json.loads(prompts("create", "-", stdin_text=TOML))["id"]
+    prompt_id = json.loads(run_prompts("create", "-", stdin_text=TOML))["id"]
     secret = "hunter2hunter2"
 
     with stack.client() as client:

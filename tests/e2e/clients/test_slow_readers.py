@@ -1,4 +1,4 @@
-"""The API frees the threads of clients that do not read their streams or do not complete their requests."""
+"""Clients that do not read their streams or do not complete their requests occupy no API thread permanently."""
 
 import contextlib
 import http.client
@@ -125,9 +125,13 @@ def open_incomplete_request(stack: Stack) -> Iterator[socket.socket]:
 
 def has_keepalive(connection: socket.socket) -> bool:
     """Whether TCP keepalive is active at the server's end of this connection."""
-    server_end, client_end = (f":{port:04X}" for port in (connection.getpeername()[1], connection.getsockname()[1]))
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
-    return any(row[1].endswith(server_end) and row[2].endswith(client_end) and row[5].startswith("02") for row in rows)
+    _, server_port = connection.getpeername()
+    _, client_port = connection.getsockname()
+    for line in Path("/proc/net/tcp").read_text().splitlines():
+        _, local_address, remote_address, _, _, timer, *_ = line.split()
+        if local_address.endswith(f":{server_port:04X}") and remote_address.endswith(f":{client_port:04X}"):
+            return timer.startswith("02")  # the keepalive timer
+    return False
 
 
 def test_incomplete_bodies_leave_threads_for_polls_and_have_keepalive(stack: Stack) -> None:

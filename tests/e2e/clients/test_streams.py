@@ -14,7 +14,7 @@ from tests.harness.waiting import until, wait_for_end
 from tests.model_server import ModelServer
 from tests.stream_checker import open_event_stream
 
-__all__ = ["two_api_stack"]
+__all__ = ["two_api_stack"]  # an imported fixture
 
 
 @pytest.mark.parametrize("background", [True, False])
@@ -101,12 +101,9 @@ def test_a_stream_continues_without_gap_or_repetition_when_a_process_is_killed(
     ) as stream:
         head = list(stream.read(12))
         two_api_stack.kill(process)
-        if process == "api":
-            tail: list = []
-        else:
-            if process == "worker":
-                two_api_stack.start("worker")
-            tail = stream.read()[len(head) :]
+        if process == "worker":
+            two_api_stack.start("worker")
+        tail = [] if process == "api" else stream.read()[len(head) :]
     if process == "api":
         response_id, starting_after = head[0]["response"]["id"], head[-1]["sequence_number"]
         path = f"{RESPONSES_PATH}/{response_id}?stream=true&starting_after={starting_after}"
@@ -173,7 +170,7 @@ def test_a_stopping_api_ends_its_streams_and_clients_resume_on_another_api(
     assert events[-1]["response"]["status"] == "completed"
 
 
-def test_a_deploy_cuts_a_foreground_stream_and_its_response_completes(
+def test_a_deploy_ends_a_foreground_stream_and_the_response_completes(
     two_api_stack: Stack, models: ModelServer
 ) -> None:
     with open_event_stream(
@@ -200,16 +197,21 @@ def test_a_stalled_reader_does_not_delay_another_reader(shared_stack: Stack, mod
         assert stalled_reader.read() == events
 
 
+def test_an_ended_foreground_response_cannot_be_streamed(shared_stack: Stack) -> None:
+    with shared_stack.client() as client:
+        response = client.responses.create(model="scripted", input="hello")
+        with pytest.raises(openai.BadRequestError, match="not created with background=true") as caught:
+            client.responses.retrieve(response.id, stream=True)
+
+    assert caught.value.param == "stream"
+
+
 def test_a_stream_of_another_project_and_of_an_unknown_id_return_the_same_error(
     shared_stack: Stack, models: ModelServer
 ) -> None:
     with shared_stack.client() as client:
         response = client.responses.create(**stream_request(models, tokens=3) | {"stream": False})
         wait_for_end(client, response.id)
-        foreground_response = client.responses.create(model="scripted", input="hello")
-        with pytest.raises(openai.BadRequestError, match="not created with background=true") as caught:
-            client.responses.retrieve(foreground_response.id, stream=True)
-        assert caught.value.param == "stream"
         unknown_id = "resp_" + "0" * 32
         with pytest.raises(openai.NotFoundError) as unknown_id_error:
             client.responses.retrieve(unknown_id, stream=True)
@@ -249,7 +251,7 @@ def test_every_helper_of_the_client_returns_the_same_final_text(shared_stack: St
     assert final_response.output_text == "".join(f"tok{number} " for number in range(20))
 
 
-async def _final_texts(stack: Stack, body: dict) -> list[str]:
+async def _read_final_texts(stack: Stack, body: dict) -> list[str]:
     """The text that each helper of the asynchronous client returns at the end of a stream."""
     async with openai.AsyncOpenAI(
         base_url=f"http://127.0.0.1:{stack.port_2}/v1", api_key=stack.key, max_retries=0
@@ -267,6 +269,6 @@ async def _final_texts(stack: Stack, body: dict) -> list[str]:
 def test_the_async_client_returns_the_same_final_text(shared_stack: Stack, models: ModelServer) -> None:
     body = stream_request(models, tokens=20)
     del body["stream"]
-    texts = asyncio.run(_final_texts(shared_stack, body))
+    texts = asyncio.run(_read_final_texts(shared_stack, body))
 
     assert set(texts) == {"".join(f"tok{number} " for number in range(20))}

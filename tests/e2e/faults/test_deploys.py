@@ -80,7 +80,7 @@ def test_a_response_that_outlasts_its_stopped_api_completes_and_can_be_fetched(
     invariants.check(stack, {response["id"]})
 
 
-def test_a_response_without_a_returning_client_completes_after_a_deploy(stack: Stack, models: ModelServer) -> None:
+def test_a_response_whose_client_does_not_return_completes_after_a_deploy(stack: Stack, models: ModelServer) -> None:
     api = stack.up(DRAIN_S="1", FOLLOW_S="3").children["api"]
     with stack.client() as client, ThreadPoolExecutor(1) as threads:
         script = models.script(tokens=200, delay_s=0.05)
@@ -110,7 +110,7 @@ def test_a_stopped_sweeper_exits_immediately(stack: Stack) -> None:
 def test_several_sweepers_and_workers_end_each_response_once(stack: Stack, models: ModelServer) -> None:
     invariants.watch_ends(stack)
     deadlocks_query = "select deadlocks from pg_stat_database where datname = current_database()"
-    deadlocks = stack.sql(deadlocks_query)
+    deadlocks_before = stack.sql(deadlocks_query)
     stack.up("valkey", "api", "sweeper", "sweeper-2", "sweeper-3")
     for name in ("worker", "worker-2", "worker-3"):
         stack.start(name, WORKER_SLOTS="10")
@@ -132,6 +132,6 @@ def test_several_sweepers_and_workers_end_each_response_once(stack: Stack, model
             wait_for_end(client, response_id).status in {"cancelled", "completed"} for response_id in cancelled_ids
         )
     invariants.check(stack, response_ids)
-    assert stack.sql(deadlocks_query) == deadlocks
+    assert stack.sql(deadlocks_query) == deadlocks_before
     for name in ("sweeper", "sweeper-3"):
         assert "Traceback" not in stack.log(name)

@@ -9,16 +9,18 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import openai
 import psycopg
 import pytest
 import redis
 
 from app.serve import HEADER_TIMEOUT_MS
+from core.bootstrap import open_core, redis_url
+from core.settings import Settings
 from local import web
 from tests.conftest import new_database
 from tests.harness.stack import Stack
@@ -37,8 +39,17 @@ SECRETS = {
     "the metadata": "metadata0planted",
     "the user": "user0planted",
 }
-# The permissions that Backburner's Redis user needs; docs/security.md documents the same.
+# The permissions that Backburner's Redis user needs; docs/security.md contains the same list.
 ACL = "~backburner:* &* +@all -@dangerous -@admin +info +client|setinfo"
+
+
+@dataclass(frozen=True)
+class ExposedDeployment:
+    """A stack, the TLS proxies of Redis and Postgres, and the IDs of a completed and a failed response."""
+
+    stack: Stack
+    proxies: list[TlsProxy]
+    response_ids: list[str]
 
 
 def connect_unix_socket(path: str) -> socket.socket:
@@ -50,8 +61,7 @@ def connect_unix_socket(path: str) -> socket.socket:
 @pytest.fixture(scope="module")
 def exposed_deployment(
     postgres_url: str, template: str, _model_server: ModelServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Any]:
-    """The stack, its proxies, and the IDs of a completed and a failed response."""
+) -> Iterator[ExposedDeployment]:
     folder = tmp_path_factory.mktemp("exposed")
     config = folder / "backburner.toml"
     config.write_text(f'[models.scripted]\nbase_url = "{_model_server.base_url}"\napi_key_env = "THE_MODEL_KEY"\n')
@@ -66,17 +76,17 @@ def exposed_deployment(
             )
         socket_folder = parse_qs(urlsplit(url).query)["host"][0]
         (socket_path,) = Path(socket_folder).glob(".s.PGSQL.*[0-9]")
-        proxies = [
-            TlsProxy(lambda: socket.create_connection((valkey.hostname or "", valkey.port or 0)), certificate_files),
-            TlsProxy(lambda: connect_unix_socket(str(socket_path)), certificate_files, is_postgres=True),
-        ]
+        redis_proxy = TlsProxy(
+            lambda: socket.create_connection((valkey.hostname or "", valkey.port or 0)), certificate_files
+        )
+        postgres_proxy = TlsProxy(lambda: connect_unix_socket(str(socket_path)), certificate_files, is_postgres=True)
         with psycopg.connect(url, autocommit=True) as connection:
             (role, name) = connection.execute("select current_user, current_database()").fetchone() or ("", "")
         password = SECRETS["the password of Postgres"]
         stack._env |= {
             "BACKBURNER_REDIS_URL": f"rediss://backburner:{SECRETS['the password of Redis']}@127.0.0.1:"
-            f"{proxies[0].port}/0?ssl_ca_certs={certificate_files[0]}",
-            "BACKBURNER_DATABASE_URL": f"postgresql://{role}:{password}@127.0.0.1:{proxies[1].port}/{name}"
+            f"{redis_proxy.port}/0?ssl_ca_certs={certificate_files[0]}",
+            "BACKBURNER_DATABASE_URL": f"postgresql://{role}:{password}@127.0.0.1:{postgres_proxy.port}/{name}"
             f"?sslmode=verify-full&sslrootcert={certificate_files[0]}",
             "BACKBURNER_SECRET_KEY": SECRETS["the encryption key"],
             "THE_MODEL_KEY": SECRETS["the key of the model server"],
@@ -85,15 +95,15 @@ def exposed_deployment(
         try:
             stack.up("api", "worker", "sweeper", "flower")
             # Flower shows only tasks that start after the worker's first event has reached it.
-            until(lambda: "worker-" in web_text(stack.flower_port, "/workers?json=1"), timeout_s=30)
-            yield SimpleNamespace(stack=stack, proxies=proxies, ids=[*create_responses(stack, _model_server)])
+            until(lambda: "worker-" in get_text(stack.flower_port, "/workers?json=1"), timeout_s=30)
+            yield ExposedDeployment(stack, [redis_proxy, postgres_proxy], [*create_responses(stack, _model_server)])
         finally:
-            for proxy in proxies:
-                proxy.close()
+            redis_proxy.close()
+            postgres_proxy.close()
 
 
 def create_responses(stack: Stack, models: ModelServer) -> Iterator[str]:
-    """Create a response that completes and one that fails, both with all kinds of secret content; yield their IDs."""
+    """Create a response that completes and a response that fails, each with all kinds of secrets; yield their IDs."""
     text = {"type": "input_text", "text": SECRETS["the prompt"]}
     file = {
         "type": "input_file",
@@ -114,17 +124,19 @@ def create_responses(stack: Stack, models: ModelServer) -> Iterator[str]:
             yield response.id
 
 
-def test_every_process_works_over_tls_with_a_redis_acl_user(exposed_deployment: Any) -> None:
+def test_every_process_works_over_tls_with_a_redis_acl_user(exposed_deployment: ExposedDeployment) -> None:
     query = "select status from responses where id = %s"
-    statuses = [exposed_deployment.stack.sql(query, response_id)[0][0] for response_id in exposed_deployment.ids]
+    statuses = [
+        exposed_deployment.stack.sql(query, response_id)[0][0] for response_id in exposed_deployment.response_ids
+    ]
 
     assert statuses == ["completed", "failed"]
     assert all(proxy.handshakes for proxy in exposed_deployment.proxies)
-    readiness = json.loads(web_text(exposed_deployment.stack.port, "/readyz"))
+    readiness = json.loads(get_text(exposed_deployment.stack.port, "/readyz"))
     assert readiness == {"status": "ok", "postgres": "ok", "redis": "ok"}
 
 
-def web_text(port: int, path: str, **headers: str) -> str:
+def get_text(port: int, path: str, **headers: str) -> str:
     """The body of the reply to a GET request, regardless of the status."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
     try:
@@ -134,24 +146,30 @@ def web_text(port: int, path: str, **headers: str) -> str:
         return error.read().decode()
 
 
-def test_no_log_page_queue_or_process_list_contains_a_secret_or_content(exposed_deployment: Any) -> None:
-    stack: Stack = exposed_deployment.stack
+def successful_task_page(stack: Stack, response_id: str) -> str | None:
+    """Flower's page of the task of a response, or None if Flower does not show yet that the task was successful."""
+    page = get_text(stack.flower_port, f"/task/{response_id}")
+    return page if "SUCCESS" in page else None
+
+
+def test_no_log_page_queue_or_process_list_contains_a_secret_or_content(exposed_deployment: ExposedDeployment) -> None:
+    stack = exposed_deployment.stack
     key = stack.key
     outputs = {f"log of {name}": stack.log(name) for name in ("api", "worker", "sweeper", "flower", "valkey")}
     for path in ("/readyz", "/healthz", "/openapi.json", "/docs", "/metrics", "/v1/responses/x", "/v1/nope"):
-        outputs[path] = web_text(stack.port, path, Authorization=f"Bearer {key}")
-        outputs[f"{path} without a key"] = web_text(stack.port, path, Authorization="Bearer " + key[:-1])
-    for response_id in exposed_deployment.ids:
+        outputs[path] = get_text(stack.port, path, Authorization=f"Bearer {key}")
+        outputs[f"{path} without a key"] = get_text(stack.port, path, Authorization="Bearer " + key[:-1])
+    for response_id in exposed_deployment.response_ids:
         outputs[f"task {response_id}"] = until(
-            lambda: (text := web_text(stack.flower_port, f"/task/{response_id}")) and "SUCCESS" in text and text
+            lambda response_id=response_id: successful_task_page(stack, response_id)  # type: ignore[misc]
         )
-    outputs["metrics of Flower"] = web_text(stack.flower_port, "/metrics")
-    outputs["workers in Flower"] = web_text(stack.flower_port, "/api/workers") + web_text(stack.flower_port, "/")
+    outputs["metrics of Flower"] = get_text(stack.flower_port, "/metrics")
+    outputs["workers in Flower"] = get_text(stack.flower_port, "/api/workers") + get_text(stack.flower_port, "/")
     with redis.Redis.from_url(stack.valkey.url) as client:
         outputs["Redis"] = repr([(name, client.dump(name)) for name in client.scan_iter()])
     outputs["ps"] = subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True, check=True).stdout
 
-    assert exposed_deployment.ids[0] in outputs["log of worker"]
+    assert exposed_deployment.response_ids[0] in outputs["log of worker"]
     leaks = [
         (secret_name, output_name)
         for secret_name, secret in (SECRETS | {"the API key": key}).items()
@@ -161,10 +179,7 @@ def test_no_log_page_queue_or_process_list_contains_a_secret_or_content(exposed_
     assert leaks == []
 
 
-def test_every_client_rejects_an_untrusted_certificate(exposed_deployment: Any, tmp_path: Path) -> None:
-    from core.bootstrap import open_core, redis_url
-    from core.settings import Settings
-
+def test_every_client_rejects_an_untrusted_certificate(exposed_deployment: ExposedDeployment, tmp_path: Path) -> None:
     other_certificate = create_certificate(tmp_path, "other")[0]
     env = exposed_deployment.stack._env
     urls = {
@@ -182,16 +197,16 @@ def test_every_client_rejects_an_untrusted_certificate(exposed_deployment: Any, 
         psycopg.connect(urls["BACKBURNER_DATABASE_URL"], connect_timeout=5)
 
 
-def test_no_request_can_add_a_line_to_a_log(exposed_deployment: Any) -> None:
-    stack: Stack = exposed_deployment.stack
+def test_no_request_can_add_a_line_to_a_log(exposed_deployment: ExposedDeployment) -> None:
+    stack = exposed_deployment.stack
     forged_line = "x\r\nat=2026-01-01T00:00:00+0000 level=INFO part=core.endings msg=ended forged=1"
     for path in (
         f"/v1/responses/{urllib.request.quote(forged_line)}",
         f"/v1/models/{urllib.request.quote(forged_line)}",
     ):
-        web_text(stack.port, path, Authorization=f"Bearer {stack.key}")
-    web_text(stack.port, "/v1/models", Authorization=f"Bearer {stack.key}", **{"OpenAI-Project": "\x1b[2Jforged=2"})
-    with stack.client() as client, pytest.raises(Exception):  # noqa: B017
+        get_text(stack.port, path, Authorization=f"Bearer {stack.key}")
+    get_text(stack.port, "/v1/models", Authorization=f"Bearer {stack.key}", **{"OpenAI-Project": "\x1b[2Jforged=2"})
+    with stack.client() as client, pytest.raises(openai.APIStatusError):
         client.responses.create(model=forged_line, input=forged_line, metadata={"k": forged_line}, background=True)
 
     for name in ("api", "worker", "sweeper"):
@@ -228,14 +243,16 @@ def exchange(port: int, request: bytes, timeout_s: float = 10) -> bytes:
     ],
     ids=["many headers", "a large value", "a large key", "a large name"],
 )
-def test_excessive_headers_are_rejected_and_the_next_client_is_served(exposed_deployment: Any, headers: bytes) -> None:
+def test_excessive_headers_are_rejected_and_the_next_client_is_served(
+    exposed_deployment: ExposedDeployment, headers: bytes
+) -> None:
     reply = exchange(exposed_deployment.stack.port, REQUEST_HEAD + headers + b"\r\n")
 
     assert reply.startswith((b"HTTP/1.1 431", b"HTTP/1.1 400")) or reply == b""
     assert web.status(f"http://127.0.0.1:{exposed_deployment.stack.port}/healthz") == 200
 
 
-def test_slow_senders_are_disconnected_and_delay_no_other_client(exposed_deployment: Any) -> None:
+def test_slow_senders_are_disconnected_and_delay_no_other_client(exposed_deployment: ExposedDeployment) -> None:
     port, key = exposed_deployment.stack.port, exposed_deployment.stack.key
     body = f"POST /v1/responses HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: 100\r\n\r\n{{"
     with contextlib.ExitStack() as exit_stack:

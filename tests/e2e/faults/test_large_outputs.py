@@ -1,4 +1,4 @@
-"""Outputs above the size limit end truthfully, and delay no other response."""
+"""Responses with large outputs end truthfully at the size limit, and can be cancelled."""
 
 import pytest
 

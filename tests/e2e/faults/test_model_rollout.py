@@ -1,23 +1,25 @@
 """A change of the configured models fails no accepted response, in whatever order API and workers restart."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import new_database
 from tests.harness.stack import Stack
-from tests.harness.waiting import until
+from tests.harness.waiting import until, wait_for_end
 from tests.model_server import ModelServer
 
 
 def write_configuration(path: Path, models: ModelServer, *names: str) -> str:
+    """Write a configuration with these models; return its path."""
     entry = f'base_url = "{models.base_url}"\nupstream_model = "scripted"\n'
     path.write_text("\n".join(f"[models.{name}]\n{entry}" for name in names))
     return str(path)
 
 
 @pytest.fixture
-def rollout_stack(postgres_url: str, template: str, models: ModelServer, tmp_path: Path) -> Stack:
+def rollout_stack(postgres_url: str, template: str, models: ModelServer, tmp_path: Path) -> Iterator[Stack]:
     """A stack whose first configuration contains only the model `first`."""
     config = tmp_path / "first.toml"
     write_configuration(config, models, "first")
@@ -38,13 +40,13 @@ def test_a_response_waits_for_a_worker_that_knows_its_model_and_the_sweeper_repo
         ]
         until(lambda: rollout_stack.sql("select count(*) from responses where status = 'completed'") == [(5,)])
         until(lambda: "no worker of the lane knows the model" in rollout_stack.log("sweeper"))
-        attempts = rollout_stack.sql("select distinct attempt from responses where model = 'second'")
+        attempt_numbers = rollout_stack.sql("select distinct attempt from responses where model = 'second'")
         rollout_stack.stop("worker")
         rollout_stack.start("worker", CONFIG=new_config)
         until(rollout_stack.all_ended, timeout_s=30)
         statuses = [client.responses.retrieve(response_id).status for response_id in response_ids]
 
-    assert attempts == [(0,)]
+    assert attempt_numbers == [(0,)]
     assert statuses == ["completed"] * 10
 
 
@@ -62,8 +64,8 @@ def test_responses_of_a_model_that_one_of_two_workers_knows_run_on_that_worker(
         until(rollout_stack.all_ended, timeout_s=60)
 
     assert rollout_stack.sql("select distinct status from responses") == [("completed",)]
-    ended_runs = "select distinct worker_id from attempts where outcome = 'completed'"
-    assert rollout_stack.sql(ended_runs) == [(new_worker_id,)]
+    worker_ids_query = "select distinct worker_id from attempts where outcome = 'completed'"
+    assert rollout_stack.sql(worker_ids_query) == [(new_worker_id,)]
 
 
 def test_a_waiting_response_of_a_removed_model_fails_only_at_its_deadline_and_states_the_reason(
@@ -77,10 +79,9 @@ def test_a_waiting_response_of_a_removed_model_fails_only_at_its_deadline_and_st
         rollout_stack.start("api", CONFIG=other_config)
         rollout_stack.start("worker", CONFIG=other_config)
         assert client.responses.retrieve(response_id).status == "queued"
-        response = until(
-            lambda: (ended := client.responses.retrieve(response_id)).status == "failed" and ended, timeout_s=30
-        )
+        response = wait_for_end(client, response_id, timeout_s=30)
 
+    assert response.status == "failed"
     assert rollout_stack.sql("select 1 from attempts") == []
     assert response.error is not None
     assert "deadline, because no worker knows the model 'first'" in response.error.message

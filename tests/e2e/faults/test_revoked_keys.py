@@ -1,4 +1,4 @@
-"""A revoked key ends everything that waits with it within BACKBURNER_KEY_CACHE_S."""
+"""Streams and waiting requests end soon after their API key was revoked."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from tests.harness.stack import Stack
 from tests.harness.waiting import until
 from tests.model_server import ModelServer
 
-KEY_CACHE_S = 5  # the default
+KEY_CACHE_S = 5  # the default of BACKBURNER_KEY_CACHE_S
 # The key is checked at the next heartbeat or event after it has left the cache.
 MAX_END_S = 2 * KEY_CACHE_S + 5
 
@@ -29,8 +29,8 @@ def read_foreground_stream(client: openai.OpenAI, script: str) -> None:
             pass
 
 
-def wait_for_answer(client: openai.OpenAI, script: str) -> None:
-    # The answer began with status 200 before the key was revoked; its body is the error.
+def wait_for_foreground_reply(client: openai.OpenAI, script: str) -> None:
+    # The reply began with status 200 before the key was revoked, so that only its body is the error.
     body = client.responses.with_raw_response.create(model="scripted", input=script).http_response.json()
     assert body["error"]["code"] == "invalid_api_key", body
     raise openai.APIError(body["error"]["message"], request=None, body=body["error"])  # type: ignore[arg-type]
@@ -43,7 +43,7 @@ def poll_with_wait(client: openai.OpenAI, script: str) -> None:
 
 @pytest.mark.parametrize(
     "wait",
-    [read_background_stream, read_foreground_stream, wait_for_answer, poll_with_wait],
+    [read_background_stream, read_foreground_stream, wait_for_foreground_reply, poll_with_wait],
     ids=lambda wait: wait.__name__,
 )
 def test_a_wait_ends_soon_after_its_key_was_revoked(

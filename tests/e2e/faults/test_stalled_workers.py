@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from typing import Any
 
 import redis
 
@@ -15,6 +16,16 @@ from tests.harness.waiting import until, wait_for_end
 from tests.model_server import ModelServer
 
 STALLED_AFTER_S = 6
+
+
+def read_health(port: int) -> dict[str, Any]:
+    _, health = get_health(port)
+    return health
+
+
+def is_healthy(port: int) -> bool:
+    status, _ = get_health(port)
+    return status == 200
 
 
 def test_a_stalled_worker_finishes_its_runs_and_exits_with_status_75(stack: Stack, models: ModelServer) -> None:
@@ -30,7 +41,7 @@ def test_a_stalled_worker_finishes_its_runs_and_exits_with_status_75(stack: Stac
                 model="scripted", input=models.script(tag="long", tokens=300, delay_s=0.05), background=True
             )
             until(lambda: models.stats()["open"] == 1)
-            until(lambda: get_health(port)[1].get("running") == 1)
+            until(lambda: read_health(port).get("running") == 1)
             proxy.blackhole(from_request=b"BRPOP")
             blackholed_at = time.monotonic()
             until(lambda: proxy.discarded_reads)
@@ -59,8 +70,8 @@ def test_an_idle_full_or_disconnected_worker_is_not_stalled(stack: Stack, models
     with stack.client() as client:
         # An idle worker probes its consumer, and no other worker receives the probes.
         for _ in range(4):
-            until(lambda: get_health(port)[1]["heard_s_ago"] > 1)
-            until(lambda: get_health(port)[1]["heard_s_ago"] < 1)
+            until(lambda: read_health(port)["heard_s_ago"] > 1)
+            until(lambda: read_health(port)["heard_s_ago"] < 1)
         with redis.Redis.from_url(stack.valkey.url) as valkey:
             probe_ttls = {key: valkey.ttl(key) for key in valkey.keys("*ping*") if valkey.type(key) == b"list"}
             assert all(0 < ttl <= 60 for ttl in probe_ttls.values())
@@ -70,14 +81,14 @@ def test_an_idle_full_or_disconnected_worker_is_not_stalled(stack: Stack, models
             model="scripted", input=models.script(tag="hold", first_delay_s=600), background=True
         )
         until(lambda: models.stats("hold")["open"] == 1)
-        until(lambda: get_health(port)[1]["heard_s_ago"] > silence_s, timeout_s=2 * silence_s)
-        assert get_health(port)[0] == 200
+        until(lambda: read_health(port)["heard_s_ago"] > silence_s, timeout_s=2 * silence_s)
+        assert is_healthy(port)
         client.responses.cancel(running_response.id)
-        until(lambda: get_health(port)[1]["running"] == 0)
+        until(lambda: read_health(port)["running"] == 0)
         # Without Redis, no worker receives anything.
         os.kill(stack.children["valkey"].pid, signal.SIGSTOP)
-        until(lambda: get_health(port)[1]["heard_s_ago"] > silence_s, timeout_s=3 * silence_s)
-        assert get_health(port)[0] == 200
+        until(lambda: read_health(port)["heard_s_ago"] > silence_s, timeout_s=3 * silence_s)
+        assert is_healthy(port)
         os.kill(stack.children["valkey"].pid, signal.SIGCONT)
 
         later_response = client.responses.create(model="scripted", input="hello", background=True)

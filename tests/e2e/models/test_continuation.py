@@ -16,8 +16,8 @@ from tests.harness.waiting import until
 from tests.model_server import ModelServer
 from tests.model_server.script import STARTS_OVER_MODEL
 
-TOKENS = 30
-TEXT = "".join(f"tok{number} " for number in range(TOKENS))
+TOKEN_COUNT = 30
+TEXT = "".join(f"tok{number} " for number in range(TOKEN_COUNT))
 DOCUMENT = json.dumps({"town": "Bern", "words": [f"w{number}" for number in range(20)]})
 CALL = {"name": "f", "arguments": json.dumps({"text": "x" * 200})}
 SCHEMA = {"format": {"type": "json_schema", "name": "town", "schema": {"type": "object"}}}
@@ -25,14 +25,14 @@ TOOL = {"type": "function", "name": "f", "parameters": {"type": "object", "prope
 
 # Script and request fields, by name, of responses that lose their worker in the middle of their output.
 INTERRUPTED_RESPONSES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "token limit": ({"tokens": TOKENS}, {"max_output_tokens": 20}),
+    "token limit": ({"tokens": TOKEN_COUNT}, {"max_output_tokens": 20}),
     "json": ({"text": DOCUMENT, "prefix_behavior": "repeat"}, {"text": SCHEMA}),
     "tool call": ({"text": "Let me look at it now, please.", "tool_calls": [CALL], "delay_s": 0.3}, {"tools": [TOOL]}),
-    "refusal": ({"tokens": TOKENS, "prefix_behavior": "refuse"}, {}),
-    "continuing": ({"tokens": TOKENS}, {"model": "continuing"}),
-    "not-continuing": ({"tokens": TOKENS}, {"model": "not-continuing"}),
-    "failing": ({"tokens": TOKENS}, {"model": "failing"}),
-    "restarting": ({"tokens": TOKENS}, {"model": "restarting"}),
+    "refusal": ({"tokens": TOKEN_COUNT, "prefix_behavior": "refuse"}, {}),
+    "continuing": ({"tokens": TOKEN_COUNT}, {"model": "continuing"}),
+    "not-continuing": ({"tokens": TOKEN_COUNT}, {"model": "not-continuing"}),
+    "failing": ({"tokens": TOKEN_COUNT}, {"model": "failing"}),
+    "restarting": ({"tokens": TOKEN_COUNT}, {"model": "restarting"}),
 }
 MODEL_OPTIONS = {
     "scripted": 'on_worker_lost = "continue"',
@@ -47,7 +47,7 @@ MODEL_OPTIONS = {
 def final_responses(
     postgres_url: str, template: str, _model_server: ModelServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Response]]:
-    """The final responses, by name; their worker was killed in the middle of their outputs."""
+    """The final responses of `INTERRUPTED_RESPONSES`, by name."""
     folder = tmp_path_factory.mktemp("lost")
     config = folder / "backburner.toml"
     config.write_text(
@@ -112,7 +112,8 @@ def test_a_model_server_that_starts_over_never_shows_a_text_twice(
             assert final_response.error is not None
             assert "does not continue it: The model server starts a new answer." in final_response.error.message
     statuses = {final_response.status for final_response in final_responses.values()}
-    assert statuses == {"completed", "failed"} or statuses == {"failed"}
+    assert "failed" in statuses
+    assert statuses <= {"completed", "failed"}
 
 
 @pytest.fixture
@@ -139,13 +140,10 @@ def test_every_text_continues_where_its_worker_was_killed(running_stack: Stack, 
         for _ in range(2):
             tokens_per_run = generator.randrange(1, 12)
             until(lambda: models.stats()["open"] > 20, timeout_s=20)
-            tokens = running_stack.sql("select coalesce(sum(tokens), 0) from response_events")[0][0]
-            until(
-                lambda target=tokens + 20 * tokens_per_run: (
-                    running_stack.sql("select sum(tokens) >= %s from response_events", target) == [(True,)]
-                ),
-                timeout_s=20,
-            )
+            ((token_count,),) = running_stack.sql("select coalesce(sum(tokens), 0) from response_events")
+            token_goal = token_count + 20 * tokens_per_run
+            goal_query = "select sum(tokens) >= %s from response_events"
+            until(lambda goal=token_goal: running_stack.sql(goal_query, goal) == [(True,)], timeout_s=20)
             running_stack.kill("worker")
             running_stack.start("worker")
         until(running_stack.all_ended, timeout_s=60)

@@ -50,15 +50,15 @@ def test_a_feature_is_mapped_in_requests_and_responses(stack: Stack, feature: Fe
 
     body = stack.models.stats(tag)["by_tag"][tag][0]["body"]
     expected_body = feature.chat_body if api == "chat_completions" else feature.responses_body
-    assert {name: truncated_to(body.get(name), value) for name, value in expected_body.items()} == dict(expected_body)
+    assert {name: cut_to_length(body.get(name), value) for name, value in expected_body.items()} == dict(expected_body)
     assert not body.keys() & set(feature.absent_fields)
     assert body["model"] == f"{feature.model}-{api}"
     expected = feature.expected[api] if isinstance(feature.expected, dict) else feature.expected
     assert feature.extract(response) == expected
 
 
-def truncated_to(value: Any, expected: Any) -> Any:
-    """The value received by a server; a list is cut to the expected length, because the script's message follows."""
+def cut_to_length(value: Any, expected: Any) -> Any:
+    """Cut a list to the length of the expected list, because the message with the script follows the expected items."""
     return value[: len(expected)] if isinstance(expected, list) and isinstance(value, list) else value
 
 
@@ -129,10 +129,12 @@ def test_a_responses_server_receives_items_without_our_ids(stack: Stack) -> None
     assert json.dumps(run["body"]["input"]).count('"id"') == 0
 
 
-@pytest.mark.parametrize("visible", [{"reasoning": "Hm."}, {"summary": ["So."]}, {}], ids=["text", "summary", "hidden"])
-def test_encrypted_reasoning_returns_to_its_server(stack: Stack, visible: dict[str, Any]) -> None:
-    tag = f"encrypted {visible}"
-    script = ModelServer.script(tag=tag, text="Yes", encrypted="opaque", **visible)
+@pytest.mark.parametrize(
+    "visible_output", [{"reasoning": "Hm."}, {"summary": ["So."]}, {}], ids=["text", "summary", "hidden"]
+)
+def test_encrypted_reasoning_returns_to_its_server(stack: Stack, visible_output: dict[str, Any]) -> None:
+    tag = f"encrypted {visible_output}"
+    script = ModelServer.script(tag=tag, text="Yes", encrypted="opaque", **visible_output)
     request: dict[str, Any] = {"model": "thinks-responses", "include": ["reasoning.encrypted_content"], "store": False}
     user_item = {"role": "user", "content": script}
     with stack.client() as client:

@@ -1,4 +1,4 @@
-"""Postgres, Redis and model servers that misbehave but stay alive."""
+"""Postgres, Redis and model servers that misbehave without ending."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ def start_runs(stack: Stack, client: openai.OpenAI, count: int, **script: object
     response_ids = {
         client.responses.create(model="scripted", input=script_text, background=True).id for _ in range(count)
     }
-    until(lambda: stack.models.stats("none")["open"] == count)
+    until(lambda: stack.models.open_request_count == count)
     return response_ids
 
 
@@ -86,7 +86,7 @@ def try_create(client: openai.OpenAI) -> str | None:
         ({"tokens": 3, "finish": "abort"}, "server_error", "aborted its answer"),
     ],
 )
-def test_an_unusual_error_of_the_model_server_is_not_retried(
+def test_a_permanent_error_of_the_model_server_is_not_retried(
     stack: Stack, models: ModelServer, script: dict, code: str, cause: str
 ) -> None:
     stack.up()
@@ -103,7 +103,7 @@ def test_an_unusual_error_of_the_model_server_is_not_retried(
     assert len(models.stats("error")["by_tag"]["error"]) == 1
 
 
-def test_a_waiting_response_revoked_through_celery_is_cancelled_and_blocks_no_other(
+def test_a_waiting_response_revoked_through_celery_is_cancelled_and_does_not_block_another(
     stack: Stack, models: ModelServer
 ) -> None:
     stack.up("valkey", "api", "sweeper")
@@ -156,6 +156,7 @@ def test_a_worker_stopped_while_redis_hangs_hands_back_its_responses(stack: Stac
 
 def test_creates_return_within_seconds_while_redis_hangs(stack: Stack) -> None:
     stack.up("valkey", "api")
+    # A worker that does not exist, so that the responses are dispatched at their creates.
     stack.sql(
         "insert into workers (id, hostname, pid, lanes, slots, seen_at)"
         " values ('ghost', 'h', 0, '{default}', 500, now() + interval '60 s')"
@@ -164,12 +165,12 @@ def test_creates_return_within_seconds_while_redis_hangs(stack: Stack) -> None:
         pid = valkey.info("server")["process_id"]
         os.kill(pid, signal.SIGSTOP)
         try:
-            longest_s = 0.0
+            max_duration_s = 0.0
             for _ in range(10):
                 started_at = time.monotonic()
                 client.responses.create(model="scripted", input="hello", background=True)
-                longest_s = max(longest_s, time.monotonic() - started_at)
+                max_duration_s = max(max_duration_s, time.monotonic() - started_at)
         finally:
             os.kill(pid, signal.SIGCONT)
-    assert longest_s < 5
+    assert max_duration_s < 5
     assert stack.sql("select count(*) from responses") == [(10,)]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from openai.types.responses import Response
 
 from tests import invariants
 from tests.harness.stack import Stack
@@ -63,39 +64,40 @@ def test_every_misbehaving_model_server_ends_its_response_as_expected(
             }
             until(stack.all_ended, timeout_s=DEADLINE_S, first_pause_s=0.2)
             responses = {name: client.responses.retrieve(response_id) for name, response_id in response_ids.items()}
-        mismatches = {
-            f"{api.name} that {case.behavior}": mismatch
+        mismatches = [
+            f"{api.name} that {case.behavior}: {describe_mismatch(case, responses[name])}"
             for name, case, api in cases()
-            if (mismatch := mismatch_of(case, responses[name]))
-        }
-        assert not mismatches, "\n".join(f"{name}: {mismatch}" for name, mismatch in mismatches.items())
+            if describe_mismatch(case, responses[name])
+        ]
+        assert not mismatches, "\n".join(mismatches)
         pid = stack.children["worker"].pid
         with contextlib.suppress(AssertionError):
-            until(lambda: not (connections_to(pid, raw_server.port) or raw_server.open_scripts()), timeout_s=5)
-        open_cases = [CORPUS[int(name.partition("-")[2])].behavior for name in raw_server.open_scripts()]
-        assert (open_cases, connections_to(pid, raw_server.port)) == ([], [])
+            until(lambda: not (list_connections(pid, raw_server.port) or raw_server.open_scripts()), timeout_s=5)
+        open_names = set(raw_server.open_scripts())
+        open_behaviors = [case.behavior for name, case, _ in cases() if name in open_names]
+        assert (open_behaviors, list_connections(pid, raw_server.port)) == ([], [])
         assert stack.children["worker"].ended() is None
         invariants.check(stack, set(response_ids.values()))
 
-    wrong_counts = {
+    wrong_request_counts = {
         name: raw_server.requests[name]
         for name, case, _ in cases()
         if case.end.requests not in {None, raw_server.requests[name]}
     }
-    assert wrong_counts == {}
+    assert wrong_request_counts == {}
     assert raw_server.requests["elsewhere"] == 0
 
 
-def mismatch_of(case: Case, response: object) -> str:
+def describe_mismatch(case: Case, response: Response) -> str:
     """The difference between a response and the expected end; empty if there is none."""
-    end = (response.status, response.output_text, response.error and response.error.code)
-    if end != (case.end.status, case.end.text, case.end.code):
-        return f"{str(end)[:200]} {response.error and response.error.message}"
+    actual_end = (response.status, response.output_text, response.error and response.error.code)
+    if actual_end != (case.end.status, case.end.text, case.end.code):
+        return f"{str(actual_end)[:200]} {response.error and response.error.message}"
     message = response.error.message if response.error else ""
     return "" if case.end.message in message and "sk-secret" not in message else message
 
 
-def connections_to(pid: int, port: int) -> list[object]:
+def list_connections(pid: int, port: int) -> list[object]:
     """The connections of a process to a port."""
     connections = psutil.Process(pid).net_connections("tcp")
     return [connection for connection in connections if connection.raddr and connection.raddr.port == port]

@@ -4,12 +4,16 @@ from typing import Any
 
 import openai
 import pytest
-from openai.types.responses import Response
 
 from tests.harness.stack import Stack
-from tests.harness.waiting import until
+from tests.harness.waiting import wait_for_end
 from tests.model_server import ModelServer
 
+CONTEXT_TOKENS = 200
+MAX_OUTPUT_TOKENS = 16
+TURN_COUNT = 10
+TURN_ITEMS = 4  # the items of one turn
+TURN_TOKENS = 41
 SERVERS: dict[str, dict[str, Any]] = {
     "a server with vLLM's tokenizer": {"tokenizer": "vllm", "context_error": "no numbers"},
     "a server with llama.cpp's tokenizer": {"tokenizer": "llama.cpp", "context_error": "no numbers"},
@@ -32,13 +36,8 @@ def turn(number: int) -> list[dict[str, Any]]:
 
 def history(script: str) -> list[dict[str, Any]]:
     """A developer message, ten turns, and the script as the last message."""
-    turns = [item for number in range(10) for item in turn(number)]
+    turns = [item for number in range(TURN_COUNT) for item in turn(number)]
     return [{"role": "developer", "content": "Be brief."}, *turns, {"role": "user", "content": script}]
-
-
-def ended(client: openai.OpenAI, response_id: str) -> Response:
-    until(lambda: client.responses.retrieve(response_id).status not in {"queued", "in_progress"}, timeout_s=20)
-    return client.responses.retrieve(response_id)
 
 
 @pytest.mark.parametrize("server", SERVERS.values(), ids=SERVERS)
@@ -46,33 +45,36 @@ def test_auto_drops_the_oldest_turns_and_records_them(
     stack: Stack, models: ModelServer, server: dict[str, Any]
 ) -> None:
     stack.up()  # a new worker, because a worker caches how its servers count tokens
-    script = models.script(tag="cut", text="Yes.", context=200, **server)
+    script = models.script(tag="cut", text="Yes.", context=CONTEXT_TOKENS, **server)
     with stack.client() as client:
         created_response = client.responses.create(
-            model="scripted", input=history(script), truncation="auto", background=True, max_output_tokens=16
+            model="scripted",
+            input=history(script),
+            truncation="auto",
+            background=True,
+            max_output_tokens=MAX_OUTPUT_TOKENS,
         )
-        response = ended(client, created_response.id)
+        response = wait_for_end(client, created_response.id, timeout_s=20)
         input_items = list(client.responses.input_items.list(created_response.id, limit=100, order="asc"))
 
     assert (response.status, response.truncation, response.output_text) == ("completed", "auto", "Yes.")
-    assert len(input_items) == 42  # all items of the request, although some were dropped
+    assert len(input_items) == 1 + TURN_COUNT * TURN_ITEMS + 1  # all items of the request, although some were dropped
     messages = models.stats("cut")["by_tag"]["cut"][-1]["body"]["messages"]
     assert messages[0]["content"] == "Be brief."
     assert messages[-1]["content"] == script
     assert messages[1]["role"] == "user"
     calls = [call["id"] for message in messages for call in message.get("tool_calls") or ()]
     assert calls == [message["tool_call_id"] for message in messages if message["role"] == "tool"]
-    turn_message_count = len(messages) - 2
-    if "no numbers" not in server["context_error"] or "tokenizer" in server:
-        assert calls == [f"call_{number}" for number in range(10 - len(calls), 10)]
+    assert len(messages) == 1 + TURN_ITEMS * len(calls) + 1
+    if "tokenizer" in server or server["context_error"] != "no numbers":
+        assert calls == [f"call_{number}" for number in range(TURN_COUNT - len(calls), TURN_COUNT)]
         assert 1 <= len(calls) <= 4
     if "tokenizer" in server:
-        # As many turns of 41 words as fit beside two words of instructions, the script, and 16 tokens of output.
-        assert len(calls) == (200 - 16 - 2 - len(script.split())) // 41
+        # As many turns as fit beside two words of instructions, the script and the output.
+        assert len(calls) == (CONTEXT_TOKENS - MAX_OUTPUT_TOKENS - 2 - len(script.split())) // TURN_TOKENS
         assert len(models.stats("cut")["by_tag"]["cut"]) == 2
     ((dropped_ids,),) = stack.sql("select dropped from attempts where response_id = %s", created_response.id)
-    assert dropped_ids == [item.id for item in input_items[1 : 1 + 40 - 4 * len(calls)]]
-    assert turn_message_count == 4 * len(calls)
+    assert dropped_ids == [item.id for item in input_items[1 : 1 + TURN_ITEMS * (TURN_COUNT - len(calls))]]
 
 
 @pytest.mark.parametrize("background", [True, False])
@@ -84,7 +86,7 @@ def test_a_context_that_cannot_fit_fails_with_context_length_exceeded(
     request: dict[str, Any] = {"model": "scripted", "input": history(script), "truncation": truncation}
     with shared_stack.client() as client:
         if background:
-            response = ended(client, client.responses.create(**request, background=True).id)
+            response = wait_for_end(client, client.responses.create(**request, background=True).id, timeout_s=20)
             assert response.status == "failed"
             assert response.error is not None
             assert response.error.code == "invalid_prompt"
@@ -95,7 +97,10 @@ def test_a_context_that_cannot_fit_fails_with_context_length_exceeded(
                 client.responses.create(**request)
             assert caught.value.code == "context_length_exceeded"
     request_count = len(models.stats("long")["by_tag"]["long"])
-    assert request_count == 1 if truncation == "disabled" else 2 <= request_count <= 6
+    if truncation == "disabled":
+        assert request_count == 1
+    else:
+        assert 2 <= request_count <= 6
 
 
 def test_an_unknown_truncation_is_rejected(shared_stack: Stack) -> None:
