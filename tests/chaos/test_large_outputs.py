@@ -73,7 +73,7 @@ def test_large_outputs_end_truthfully_and_delay_no_other_response(
         warm_id = client.responses.create(model="scripted", input=models.script(tokens=3), background=True).id
         until(lambda: client.responses.retrieve(warm_id).status == "completed")
         resting_bytes = {name: resident_bytes(stack.children[name].pid) for name in parts}
-        # The responses `lost` run on `worker-2`, which is killed below.
+        # Only `worker-2`, which is killed below, runs the responses of `lost_script`.
         stack.stop("worker")
         lost_script = models.script(tag="lost", tokens=30, delay_s=1)
         lost_ids = [client.responses.create(model="scripted", input=lost_script, background=True).id for _ in range(5)]

@@ -21,7 +21,7 @@ from tests.model_server import ModelServer
 MIXED_S = float(os.environ.get("MIXED_S", "600"))  # noqa: TID251
 SEED = int(os.environ.get("SEED", random.randrange(2**31)))  # noqa: TID251
 CLIENT_COUNT = 260
-MIN_RUNNING = 200  # running responses before the first fault, and as a median over all faults
+MIN_RUNNING = 200  # running responses before the first fault, and in the median of all faults
 SLOTS = 300
 PARTS = ("valkey", "api", "api-2", "sweeper", "sweeper-2", "worker", "worker-2")
 # Weights, names and faults. Faults of the model server are rare, because each of them breaks hundreds of outputs.

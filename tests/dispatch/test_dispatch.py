@@ -156,7 +156,7 @@ def test_a_models_concurrency_is_exact_under_simultaneous_creates_and_dispatches
     assert len(dispatched_ids(settings)) == 2
 
 
-def test_simultaneous_dispatches_never_overbook_slots(core: Core, settings: Settings) -> None:
+def test_simultaneous_dispatches_do_not_exceed_the_slots(core: Core, settings: Settings) -> None:
     client = create_caller(core)
     for _ in range(60):
         submit(core, client)

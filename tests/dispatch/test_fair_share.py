@@ -21,7 +21,7 @@ TIER_WEIGHTS = {tier.value: float(weight) for tier, weight in WEIGHTS.items()}
 PROJECTS = ("p1", "p2", "p3")
 MODELS = ("m1", "m2")
 LANES = ("default", "slow")
-UNLIMITED = 1000  # more than the number of candidates in any test with this constant
+UNLIMITED = 1000  # more than the number of candidates of any example
 
 Candidates = dict[CandidateGroup, list[Candidate]]
 

@@ -61,8 +61,8 @@ def test_a_project_does_not_exceed_its_running_limit_for_each_model(core: Core, 
         pass
 
     assert count_by_project_and_model(settings) == {
-        ("tight", "scripted"): 3,  # from the "*" table of the project
-        ("tight", "absent"): 6,  # its own table, without `running`, replaces "*"
+        ("tight", "scripted"): 3,  # from the table "*" of the project
+        ("tight", "absent"): 6,  # the table `absent` of the project, which has no `running`, replaces the table "*"
         ("tight", "unnamed"): 3,
         ("free", "scripted"): 6,
         ("free", "absent"): 6,

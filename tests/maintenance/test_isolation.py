@@ -64,7 +64,7 @@ def test_a_response_whose_end_breaks_the_connection_delays_no_other_response(
         core.sweep.run()
         return read_status(core, broken_id) == expected_status
 
-    until(is_ended_by_next_round, timeout_s=20)  # the sweeper postpones a response that it cannot end by five seconds
+    until(is_ended_by_next_round, timeout_s=20)  # the sweeper tries again after five seconds
 
 
 def test_a_lost_response_is_requeued_although_another_response_cannot_be_ended(core: Core, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""A model of the state machine of a response, and a witness that compares the database with the model."""
+"""A model of the state machine of a response, and a checker that compares the database with the model."""
 
 import dataclasses
 import json
@@ -29,8 +29,8 @@ class Lifecycle:
     failures: int = 0
     waits: int = 0
     is_dispatched: bool = False
-    log_length: int = 0  # without the events that end the response
-    outcomes: list[str | None] = field(default_factory=list)  # one for each attempt
+    log_length: int = 0  # the number of events, except those that end the response
+    outcomes: list[str | None] = field(default_factory=list)  # the outcome of each attempt; None during the attempt
     lease_s: float = 0
     run_s: float = 0
     queue_s: float = QUEUE_S
@@ -150,7 +150,7 @@ where finished_at is null and id like %(id_pattern)s
 """
 
 
-class Witness:
+class StateChecker:
     """A separate database session that compares the committed state with the model and with the previous state."""
 
     def __init__(self, connection: psycopg.Connection) -> None:

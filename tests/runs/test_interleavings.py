@@ -6,10 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.runs.playing import INITIAL_STATES, play, world
-from tests.runs.world import World
+from tests.runs.deployment import Deployment
+from tests.runs.serializability import INITIAL_STATES, check_serializability, deployment
 
-__all__ = ["world"]  # an imported fixture
+__all__ = ["deployment"]  # an imported fixture
 
 # Relative frequencies of the calls.
 CALL_WEIGHTS = {
@@ -35,7 +35,7 @@ FREQUENT_STATES = [
     "queue deadline exceeded",
 ]
 call_names = st.sampled_from([name for name, weight in CALL_WEIGHTS.items() for _ in range(weight)])
-# The arguments of `Scene.call`: the name, the indexes of the responses, and whether to use their first attempts.
+# The arguments of `Scenario.call`: the name, the indexes of the responses, and whether to use their first attempts.
 calls = st.tuples(call_names, st.sampled_from([[0], [0], [0], [0, 1], [1, 0], [1]]), st.booleans())
 programs = st.lists(calls, min_size=1, max_size=2)
 # Two sessions with one call for the same response; the first call has several statements.
@@ -43,7 +43,7 @@ long_call_names = st.sampled_from(["end", "end_batch", "hand_back", "cancel", "s
 interrupted_programs = st.tuples(long_call_names, st.just([0]), st.just(False)).map(lambda call: [call])
 interrupting_programs = st.tuples(call_names, st.just([0]), st.just(False)).map(lambda call: [call])
 interruptions = st.tuples(interrupted_programs, interrupting_programs).map(list)
-scenes = {
+scenarios = {
     "initial_states": st.tuples(
         st.sampled_from([*FREQUENT_STATES, *FREQUENT_STATES, *FREQUENT_STATES, *INITIAL_STATES]),
         st.sampled_from(list(INITIAL_STATES)),
@@ -53,8 +53,8 @@ scenes = {
 }
 
 
-def play_scenes(world: World, scene_count: int) -> None:
-    """Play this number of random scenes; if there are fewer than 1000, they are the same in every run."""
+def check_scenarios(deployment: Deployment, scene_count: int) -> None:
+    """Play this number of random scenarios; if there are fewer than 1000, they are the same in every run."""
 
     @settings(
         max_examples=scene_count,
@@ -64,18 +64,18 @@ def play_scenes(world: World, scene_count: int) -> None:
         print_blob=True,
         suppress_health_check=list(HealthCheck),
     )
-    @given(**scenes)
-    def play_scene(**scene: Any) -> None:
-        play(world, **scene)
+    @given(**scenarios)
+    def check_scenario(**scenario: Any) -> None:
+        check_serializability(deployment, **scenario)
 
-    play_scene()
+    check_scenario()
 
 
-def test_interleaved_sessions_have_the_effect_of_some_serial_order(world: World) -> None:
-    play_scenes(world, 120)
+def test_interleaved_sessions_have_the_effect_of_some_serial_order(deployment: Deployment) -> None:
+    check_scenarios(deployment, 120)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_thousands_of_interleavings_have_the_effect_of_some_serial_order(world: World) -> None:
-    play_scenes(world, 5000)
+def test_thousands_of_interleavings_have_the_effect_of_some_serial_order(deployment: Deployment) -> None:
+    check_scenarios(deployment, 5000)

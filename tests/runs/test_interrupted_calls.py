@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.runs.playing import play, world
-from tests.runs.world import World
+from tests.runs.deployment import Deployment
+from tests.runs.serializability import check_serializability, deployment
 
-__all__ = ["world"]  # an imported fixture
+__all__ = ["deployment"]  # an imported fixture
 
 # The initial state of the response, the interrupted call and the interrupting call.
 INTERRUPTIONS = [
@@ -33,11 +33,11 @@ MAX_STATEMENTS = 8  # the number of statements of the longest call, a sweep that
     INTERRUPTIONS,
     ids=[" / ".join(interruption) for interruption in INTERRUPTIONS],
 )
-def test_an_interrupting_call_acts_as_if_made_before_or_after_the_interrupted_one(
-    world: World, initial_state: str, interrupted_call: str, interrupting_call: str
+def test_an_interrupting_call_acts_as_if_made_before_or_after_the_interrupted_call(
+    deployment: Deployment, initial_state: str, interrupted_call: str, interrupting_call: str
 ) -> None:
     # The calls concern the first response and its last attempt.
     programs = [[(interrupted_call, [0], False)], [(interrupting_call, [0], False)]]
     for statement_count in range(MAX_STATEMENTS):
         # Session 0 runs this number of statements of its call; then session 1 runs its whole call.
-        play(world, (initial_state, "waiting"), programs, [0] * statement_count + [1] * 20)
+        check_serializability(deployment, (initial_state, "waiting"), programs, [0] * statement_count + [1] * 20)

@@ -1,4 +1,4 @@
-"""The engine agrees with a model of its state machine after random operations, also of outdated attempts."""
+"""The engine agrees with a model of its state machine after random operations, including those of outdated attempts."""
 
 import json
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ from core.wire import response, transcript
 from core.wire.status import Status
 from tests.conftest import new_database
 from tests.harness.engine import COMPLETED, batch, submit
+from tests.runs.deployment import NARROW_CONCURRENCY, SLOTS, Deployment, DeploymentStack, WorkerAttempt
 from tests.runs.lifecycles import Lifecycle
-from tests.runs.world import NARROW_CONCURRENCY, SLOTS, WorkerAttempt, World, WorldStack
 
 OUTCOMES = (
     COMPLETED,
@@ -27,9 +27,11 @@ OUTCOMES = (
 
 
 @pytest.fixture(scope="module")
-def world(postgres_url: str, template: str, _valkey: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with WorldStack(new_database(postgres_url, template), _valkey, tmp_path_factory.mktemp("world")) as stack:
-        yield stack.world
+def deployment(
+    postgres_url: str, template: str, _valkey: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    with DeploymentStack(new_database(postgres_url, template), _valkey, tmp_path_factory.mktemp("deployment")) as stack:
+        yield stack.deployment
 
 
 # Relative frequencies of the operations.
@@ -58,12 +60,12 @@ class ResponseMachine(RuleBasedStateMachine):
     begun represents a worker that was frozen.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, deployment: Deployment) -> None:
         super().__init__()
-        self.world = world
-        self.witness = world.witness
-        self.caller = world.caller
-        self.witness.reset()
+        self.deployment = deployment
+        self.checker = deployment.checker
+        self.caller = deployment.caller
+        self.checker.reset()
         self.lifecycles: dict[str, Lifecycle] = {}
         self.models: dict[str, str] = {}
         self.attempts: list[WorkerAttempt] = []
@@ -90,17 +92,17 @@ class ResponseMachine(RuleBasedStateMachine):
 
     def create(self, _: int, variant: int) -> None:
         background, model = variant != 5, ("scripted", "narrow")[variant % 2]
-        response_id = submit(self.world.api, self.caller, background=background, model=model)
+        response_id = submit(self.deployment.api, self.caller, background=background, model=model)
         self.lifecycles[response_id], self.models[response_id] = Lifecycle(background), model
         self._check_dispatched()
 
     def dispatch(self, *_: int) -> None:
-        self.world.sweeper.dispatch.dispatch()
+        self.deployment.sweeper.dispatch.dispatch()
         self._check_dispatched()
 
     def _check_dispatched(self) -> None:
         """Check the dispatched responses, and mark them in the model: dispatch may choose any response that may run."""
-        dispatched_ids = self.witness.dispatched_ids()
+        dispatched_ids = self.checker.dispatched_ids()
         for response_id in dispatched_ids:
             assert self.lifecycles[response_id].status == "queued"
         for response_id, lifecycle in self.lifecycles.items():
@@ -112,7 +114,7 @@ class ResponseMachine(RuleBasedStateMachine):
         response_id = self.pick_response(pick)
         if response_id is None:
             return
-        core = self.world.workers[variant % 2]
+        core = self.deployment.workers[variant % 2]
         # Both workers claim as `w1`, because a run of an unregistered worker would occupy no slot.
         is_batched = (pick + variant) % 3 == 0
         attempt = (
@@ -212,31 +214,31 @@ class ResponseMachine(RuleBasedStateMachine):
         lifecycle = self.lifecycles[response_id]
         if not lifecycle.background:
             with pytest.raises(errors.InvalidRequest):
-                self.world.api.responses.cancel(self.caller, response_id)
+                self.deployment.api.responses.cancel(self.caller, response_id)
             return
         lifecycle.end("cancelled")
-        assert json.loads(self.world.api.responses.cancel(self.caller, response_id))["status"] == lifecycle.status
+        assert json.loads(self.deployment.api.responses.cancel(self.caller, response_id))["status"] == lifecycle.status
 
     def delete(self, pick: int, _: int) -> None:
         response_id = self.pick_response(pick)
         if response_id is None:
             return
         if self.lifecycles[response_id].has_ended:
-            self.world.api.responses.delete(self.caller, response_id)
+            self.deployment.api.responses.delete(self.caller, response_id)
             del self.lifecycles[response_id]
         else:
             with pytest.raises(errors.InvalidRequest):
-                self.world.api.responses.delete(self.caller, response_id)
+                self.deployment.api.responses.delete(self.caller, response_id)
 
     def sweep(self, *_: int) -> None:
-        self.world.sweeper.sweep.run()
+        self.deployment.sweeper.sweep.run()
         for lifecycle in self.lifecycles.values():
             lifecycle.sweep()
         self._check_dispatched()
 
     def advance_clocks(self, _: int, variant: int) -> None:
         for _ in range(8 if variant == 5 else 1 + variant // 2):
-            self.witness.advance_clocks()
+            self.checker.advance_clocks()
             for lifecycle in self.lifecycles.values():
                 lifecycle.advance_clocks()
 
@@ -255,7 +257,7 @@ class ResponseMachine(RuleBasedStateMachine):
 
     @invariant()
     def database_matches_model(self) -> None:
-        self.witness.check(self.lifecycles)
+        self.checker.check(self.lifecycles)
         self._check_polls()
 
     @invariant()
@@ -270,17 +272,17 @@ class ResponseMachine(RuleBasedStateMachine):
         assert len(narrow_ids) <= NARROW_CONCURRENCY
 
     def _check_polls(self) -> None:
-        for response_id in self.witness.changed_ids:
-            document = json.loads(self.world.api.responses.get(self.caller, response_id)[0])
+        for response_id in self.checker.changed_ids:
+            document = json.loads(self.deployment.api.responses.get(self.caller, response_id)[0])
             assert document["status"] == self.lifecycles[response_id].status
             if document["status"] == "in_progress":
-                log = [json.loads(line) for line in self.witness.event_lines(response_id)]
+                log = [json.loads(line) for line in self.checker.event_lines(response_id)]
                 assert document["output"] == transcript.fold(log).output
 
 
-def run_machine(world: World, *, example_count: int, step_count: int) -> None:
+def run_machine(deployment: Deployment, *, example_count: int, step_count: int) -> None:
     run_state_machine_as_test(
-        lambda: ResponseMachine(world),
+        lambda: ResponseMachine(deployment),
         settings=settings(
             max_examples=example_count,
             stateful_step_count=step_count,
@@ -293,11 +295,11 @@ def run_machine(world: World, *, example_count: int, step_count: int) -> None:
     )
 
 
-def test_responses_match_the_model_after_random_operations(world: World) -> None:
-    run_machine(world, example_count=32, step_count=40)
+def test_responses_match_the_model_after_random_operations(deployment: Deployment) -> None:
+    run_machine(deployment, example_count=32, step_count=40)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_responses_match_the_model_after_thousands_of_random_sequences(world: World) -> None:
-    run_machine(world, example_count=3000, step_count=60)
+def test_responses_match_the_model_after_thousands_of_random_sequences(deployment: Deployment) -> None:
+    run_machine(deployment, example_count=3000, step_count=60)

@@ -101,7 +101,7 @@ def test_each_summary_becomes_a_separate_part(core: Core) -> None:
     assert event_types.count("reasoning_summary_part.done") == 2
 
 
-def test_text_after_the_end_of_a_part_or_item_starts_a_new_one(core: Core) -> None:
+def test_text_after_the_end_of_a_part_or_item_starts_a_new_part_or_item(core: Core) -> None:
     items, _ = run_with_outputs(core, TextDelta("a"), ItemEnd(), TextDelta("b"), PartEnd(), TextDelta("c"))
 
     assert [[part["text"] for part in item["content"]] for item in items] == [["a"], ["b", "c"]]

@@ -66,7 +66,7 @@ class Rig:
         self.is_broken = False  # whether a run has left the deployment in an unknown state
         self._modified_processes: set[str] = set()  # processes that run in a modified environment
         self._sweeper_starts: dict[str, int] = {}  # how many times each sweeper has started, by name
-        self._never = threading.Event()  # is never set, so that only the timeout ends a wait for it
+        self._never = threading.Event()  # never set, so that a wait for it ends only at the timeout
         try:
             self.repair()
         except BaseException:

@@ -33,7 +33,7 @@ def stream_request(models: ModelServer, *, background: bool = True, **script: ob
 
 
 def read_with_disconnects(stack: Stack, models: ModelServer, seed: int, *, disconnect_count: int, tokens: int) -> None:
-    """Read a stream from both API processes, with disconnects, while another reader reads it without disconnects."""
+    """Assert that a reader with disconnects, on both API processes, gets the events of a reader without disconnects."""
     print(f"seed {seed}")
     generator = random.Random(seed)
     events: list[stream_checker.Event] = []

@@ -119,7 +119,7 @@ def test_a_long_poll_returns_as_soon_as_the_response_has_ended(shared_stack: Sta
         assert time.monotonic() - polled_at < duration_s + 0.5
 
 
-def test_a_long_poll_returns_a_response_that_still_runs_after_the_wait(
+def test_a_long_poll_of_a_running_response_returns_at_the_end_of_the_wait(
     shared_stack: Stack, models: ModelServer
 ) -> None:
     with shared_stack.client() as client:

@@ -52,7 +52,7 @@ def clients(stack: Stack) -> Iterator[Callable[[str], list[openai.OpenAI]]]:
 
 
 def try_create(client: openai.OpenAI) -> openai.RateLimitError | None:
-    """Create a response within the limit; return the error if the API rejects it, else None."""
+    """Create a response; return the error if the API rejects the request because of a limit, else None."""
     try:
         response = client.responses.create(model="scripted", input="hi", background=True, service_tier="default")
     except openai.RateLimitError as error:

@@ -97,7 +97,7 @@ def test_the_command_line_reports_each_error_in_one_line(run_prompts: PromptsCom
     assert error_message("delete", unknown_id) == f"Prompt with id '{unknown_id}' not found."
 
 
-def test_the_official_client_uses_a_prompt_of_the_command_line_and_no_log_has_its_variables(
+def test_the_official_client_uses_a_prompt_and_no_log_contains_its_variables(
     stack: Stack, models: ModelServer, run_prompts: PromptsCommand
 ) -> None:
     stack.up()

@@ -1,4 +1,4 @@
-"""The body of the tests that kill worker, Valkey and sweeper."""
+"""A function for the tests that kill worker, Valkey and sweeper."""
 
 from tests import invariants
 from tests.harness.stack import Stack

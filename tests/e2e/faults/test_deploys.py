@@ -80,7 +80,9 @@ def test_a_response_that_outlasts_its_stopped_api_completes_and_can_be_fetched(
     invariants.check(stack, {response["id"]})
 
 
-def test_a_response_whose_client_does_not_return_completes_after_a_deploy(stack: Stack, models: ModelServer) -> None:
+def test_a_response_completes_after_a_deploy_even_if_its_client_does_not_return(
+    stack: Stack, models: ModelServer
+) -> None:
     api = stack.up(DRAIN_S="1", FOLLOW_S="3").children["api"]
     with stack.client() as client, ThreadPoolExecutor(1) as threads:
         script = models.script(tokens=200, delay_s=0.05)

@@ -1,4 +1,4 @@
-"""Postgres, Redis and model servers that misbehave without ending."""
+"""Postgres, Redis and model servers that misbehave while their processes keep running."""
 
 import os
 import signal

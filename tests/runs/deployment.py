@@ -14,7 +14,7 @@ from core.settings import Settings
 from core.tenants.keys import Caller
 from tests.harness.engine import batch, create_caller, message_events, opening_batch, register_worker
 from tests.runs import lifecycles
-from tests.runs.lifecycles import Witness
+from tests.runs.lifecycles import StateChecker
 
 SLOTS, NARROW_CONCURRENCY = 4, 2
 
@@ -30,19 +30,19 @@ concurrency = {NARROW_CONCURRENCY}
 
 
 @dataclass
-class World:
+class Deployment:
     """One database and the cores of the processes that share it, each with its own connections."""
 
     api: Core
     sweeper: Core
     workers: tuple[Core, Core]
-    witness: Witness
+    checker: StateChecker
     monitor: psycopg.Connection
     caller: Caller
 
 
-class WorldStack(ExitStack):
-    """A `World` on a new database; closing it closes all connections."""
+class DeploymentStack(ExitStack):
+    """A `Deployment` on a new database; closing it closes all connections."""
 
     def __init__(self, url: str, valkey_url: str, home: Path) -> None:
         super().__init__()
@@ -65,7 +65,9 @@ class WorldStack(ExitStack):
         monitor = self.enter_context(psycopg.connect(url, autocommit=True))
         monitor.execute(lifecycles.AUDIT)
         register_worker(first_worker, "w1", slots=SLOTS)
-        self.world = World(api, sweeper, (first_worker, second_worker), Witness(monitor), monitor, create_caller(api))
+        self.deployment = Deployment(
+            api, sweeper, (first_worker, second_worker), StateChecker(monitor), monitor, create_caller(api)
+        )
 
 
 class WorkerAttempt:

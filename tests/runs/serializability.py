@@ -1,4 +1,4 @@
-"""Runs the calls of several sessions statement by statement, and compares their results with the model."""
+"""Runs calls of several sessions statement by statement, and checks that a serial order explains the results."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,9 +14,9 @@ from core.runs.attempt import HandBack
 from core.runs.attempts import BatchResult
 from tests.conftest import new_database
 from tests.harness.engine import COMPLETED, batch, submit
+from tests.runs.deployment import Deployment, DeploymentStack, WorkerAttempt
 from tests.runs.lifecycles import Lifecycle
 from tests.runs.stepping import Session, SteppedDatabase, interleave
-from tests.runs.world import WorkerAttempt, World, WorldStack
 
 # Initial states of a response, and the steps that lead to them: claim (c), write (w), advance the clocks (>),
 # lose the worker (l), dispatch (r), recall (q), cancel (x).
@@ -51,40 +51,42 @@ class Call:
 
 
 @pytest.fixture(scope="module")
-def world(postgres_url: str, template: str, _valkey: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def deployment(
+    postgres_url: str, template: str, _valkey: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bootstrap, "Database", SteppedDatabase)
-        with WorldStack(new_database(postgres_url, template), _valkey, tmp_path_factory.mktemp("steps")) as stack:
-            yield stack.world
+        with DeploymentStack(new_database(postgres_url, template), _valkey, tmp_path_factory.mktemp("steps")) as stack:
+            yield stack.deployment
 
 
-class Scene:
+class Scenario:
     """Two responses with their attempts, each in its initial state, and the calls of the sessions."""
 
-    def __init__(self, world: World, initial_states: Sequence[str]) -> None:
-        self.world = world
-        self.caller = world.caller
+    def __init__(self, deployment: Deployment, initial_states: Sequence[str]) -> None:
+        self.deployment = deployment
+        self.caller = deployment.caller
         self.lifecycles: dict[str, Lifecycle] = {}
         self.attempts: dict[str, list[WorkerAttempt]] = {}
-        world.witness.reset()
+        deployment.checker.reset()
         for name in initial_states:
-            response_id = submit(world.api, self.caller)
+            response_id = submit(deployment.api, self.caller)
             self.lifecycles[response_id], self.attempts[response_id] = Lifecycle(background=True), []
             for step in "r" + INITIAL_STATES[name]:
                 self._apply(step, response_id, self.lifecycles[response_id])
-        world.witness.check(self.lifecycles)
+        deployment.checker.check(self.lifecycles)
         self.next_batches = {
             response_id: [attempt.next_batch(1) for attempt in attempts]
             for response_id, attempts in self.attempts.items()
         }
 
     def _apply(self, step: str, response_id: str, lifecycle: Lifecycle) -> None:
-        core = self.world.workers[0]
+        core = self.deployment.workers[0]
         if step == "q":
-            self.world.witness.recall(response_id)
+            self.deployment.checker.recall(response_id)
             lifecycle.is_dispatched = False
         elif step == "r":
-            self.world.witness.mark_dispatched(response_id)
+            self.deployment.checker.mark_dispatched(response_id)
             lifecycle.dispatch()
         elif step == "c":
             attempt = core.attempts.claim(response_id, "w1")
@@ -99,16 +101,16 @@ class Scene:
         elif step == "l":
             for _ in range(3):
                 self._apply(">", response_id, lifecycle)
-            with self.world.sweeper.attempts._database.connection() as connection:
+            with self.deployment.sweeper.attempts._database.connection() as connection:
                 assert runs_sql.requeue(
                     connection, response_id, lifecycle.attempt, outcome="lost", cause="lost", delay_s=0
                 )
             lifecycle.requeue(lifecycle.attempt, "lost")
         elif step == ">":
-            self.world.witness.advance_clocks(response_id)
+            self.deployment.checker.advance_clocks(response_id)
             lifecycle.advance_clocks()
         else:
-            self.world.api.responses.cancel(self.caller, response_id)
+            self.deployment.api.responses.cancel(self.caller, response_id)
             lifecycle.end("cancelled")
 
     def call(self, name: str, indexes: Sequence[int], use_first_attempt: bool) -> Call:
@@ -192,11 +194,8 @@ class Scene:
         def execute(core: Core) -> dict[str, bool]:
             return dict.fromkeys(attempts, False) | dict.fromkeys(dict(core.attempts.end_batch(ends)), True)
 
-        return Call(
-            "end batch",
-            execute,
-            [self._predict_batched_call(ids, False, lambda response_id: self._end([response_id], attempt_index))],
-        )
+        predict = self._predict_batched_call(ids, False, lambda response_id: self._end([response_id], attempt_index))
+        return Call("end batch", execute, [predict])
 
     def _predict_batched_call(
         self, ids: Sequence[str], skipped_result: Any, build_call: Callable[[str], Call]
@@ -244,11 +243,8 @@ class Scene:
             attempts = core.attempts.claim_batch(ids, "w2")
             return {response_id: (attempt.number, attempt.next_seq) for response_id, attempt in attempts.items()}
 
-        return Call(
-            "claim batch",
-            execute,
-            [self._predict_batched_call(ids, None, lambda response_id: self._claim([response_id], attempt_index))],
-        )
+        predict = self._predict_batched_call(ids, None, lambda response_id: self._claim([response_id], attempt_index))
+        return Call("claim batch", execute, [predict])
 
     def _cancel(self, ids: Sequence[str], _: int) -> Call:
         def predict(response_id: str, lifecycle: Lifecycle | None) -> PossibleOutcomes:
@@ -358,22 +354,24 @@ def _comparable_state(lifecycle: Lifecycle | None) -> Any:
     )
 
 
-def play(world: World, initial_states: tuple[str, str], programs: list[list[Any]], schedule: list[int]) -> None:
+def check_serializability(
+    deployment: Deployment, initial_states: tuple[str, str], programs: list[list[Any]], schedule: list[int]
+) -> None:
     """Run a program of calls in each session; assert that a serial order explains all results and the final state."""
-    scene = Scene(world, initial_states)
-    calls = [[scene.call(*call) for call in program] for program in programs]
-    cores = (*world.workers, world.api)
+    scenario = Scenario(deployment, initial_states)
+    calls = [[scenario.call(*call) for call in program] for program in programs]
+    cores = (*deployment.workers, deployment.api)
     sessions = [
         Session(*[lambda call=call, core=core: call.execute(core) for call in program])
         for core, program in zip(cores, calls, strict=False)
     ]
-    interleave(sessions, schedule, world.monitor)
+    interleave(sessions, schedule, deployment.monitor)
 
     for session in sessions:
         for result in session.results:
             assert isinstance(result, dict), result  # no deadlock, and no other unexpected error
-    final_lifecycles = world.witness.read_lifecycles()
-    for response_id, lifecycle in scene.lifecycles.items():
+    final_lifecycles = deployment.checker.read_lifecycles()
+    for response_id, lifecycle in scenario.lifecycles.items():
         history = [
             _recorded_program(program, session.results, response_id)
             for program, session in zip(calls, sessions, strict=True)
@@ -381,7 +379,7 @@ def play(world: World, initial_states: tuple[str, str], programs: list[list[Any]
         results = [session.results for session in sessions]
         final_lifecycle = final_lifecycles.get(response_id)
         assert is_serializable(response_id, lifecycle, history, final_lifecycle), (lifecycle, final_lifecycle, results)
-    world.witness.check(final_lifecycles)
+    deployment.checker.check(final_lifecycles)
 
 
 def _recorded_program(calls: list[Call], results: list[dict[str, Any]], response_id: str) -> Program:
