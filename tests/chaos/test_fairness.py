@@ -68,7 +68,7 @@ def test_a_single_response_gets_the_next_slot_before_ten_thousand_of_another_pro
 
 @pytest.mark.long
 @pytest.mark.parametrize("slots", [1, 4])
-def test_each_of_twenty_single_responses_gets_the_next_slot_before_ten_thousand_of_another_project(
+def test_twenty_single_responses_each_get_the_next_slot_before_ten_thousand_of_another_project(
     stack: Stack, models: ModelServer, slots: int
 ) -> None:
     check_single_responses(stack, models, slots=slots, rounds=20)
