@@ -1,4 +1,4 @@
-"""Models that workers publish: a response is dispatched only to workers that know its model."""
+"""The models that workers publish: a response is dispatched only to workers that know its model."""
 
 import logging
 from pathlib import Path
@@ -23,11 +23,11 @@ from tests.harness.engine import (
 
 def count_messages(settings: Settings) -> tuple[int, dict[str, int]]:
     """The number of messages in the queue of the lane `default`, and in the queue of each worker."""
-    worker_ids = [row[0] for row in sql(settings, "select id from workers")]
+    worker_ids = [worker_id for (worker_id,) in sql(settings, "select id from workers")]
     with redis.Redis.from_url(settings.redis_url.get_secret_value()) as valkey:
-        return valkey.llen(KEY_PREFIX + queue_name("default")), {
-            worker_id: valkey.llen(KEY_PREFIX + worker_queue(worker_id).name) for worker_id in worker_ids
-        }
+        lane_count = valkey.llen(KEY_PREFIX + queue_name("default"))
+        worker_counts = {worker_id: valkey.llen(KEY_PREFIX + worker_queue(worker_id).name) for worker_id in worker_ids}
+    return lane_count, worker_counts
 
 
 def test_a_response_of_a_model_that_no_worker_knows_is_not_dispatched(core: Core, settings: Settings) -> None:
@@ -65,7 +65,7 @@ def test_only_workers_that_know_the_model_receive_its_responses_each_within_its_
     assert count_messages(settings) == (0, {"old": 0, "new-1": 3, "new-2": 2})
 
 
-def test_responses_of_a_model_that_all_workers_know_share_their_slots_with_those_of_a_new_model(
+def test_responses_of_an_old_and_a_new_model_share_the_slots_of_a_worker_that_knows_both_models(
     core: Core, settings: Settings
 ) -> None:
     register_worker(core, "old", slots=2, models={"scripted": None})
@@ -83,7 +83,7 @@ def test_responses_of_a_model_that_all_workers_know_share_their_slots_with_those
     assert lane_count >= 2
 
 
-def test_messages_for_a_worker_that_is_gone_expire_and_their_responses_are_sent_elsewhere(
+def test_messages_for_a_stopped_worker_expire_and_its_responses_are_dispatched_to_another_worker(
     core: Core, settings: Settings
 ) -> None:
     register_worker(core, "old", models={"other": None})
@@ -103,14 +103,14 @@ def test_messages_for_a_worker_that_is_gone_expire_and_their_responses_are_sent_
 
 
 def test_a_worker_that_does_not_publish_its_models_gets_responses_of_all_models(core: Core, settings: Settings) -> None:
-    register_worker(core, "earlier-program", models=None)
+    register_worker(core, "w1", models=None)
 
     response_id = submit(core, create_caller(core))
 
     assert dispatched_ids(settings) == [response_id]
 
 
-def test_the_registration_of_a_worker_replaces_the_models_of_the_one_before(core: Core, settings: Settings) -> None:
+def test_a_new_registration_of_a_worker_replaces_its_published_models(core: Core, settings: Settings) -> None:
     register_worker(core, models={"other": None})
     response_id = submit(core, create_caller(core))
 
