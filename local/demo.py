@@ -33,7 +33,11 @@ class DemoError(errors.Error):
 
 @dataclass(frozen=True)
 class Demo:
-    """A client session that is printed to the console; `tick` is called repeatedly during waits."""
+    """A client of the API that prints what it does to the console.
+
+    Args:
+        tick: called repeatedly while the client waits.
+    """
 
     url: str
     key: str
@@ -42,7 +46,7 @@ class Demo:
     console: Console
 
     def run(self) -> None:
-        """Run one response to completion, and cancel another one.
+        """Poll one background response until it is completed, and cancel another response while it runs.
 
         Raises:
             DemoError: a response had an unexpected status, or a request failed.
@@ -50,7 +54,7 @@ class Demo:
         self._print_line(f"\nA background response of {self.model}: “{QUESTION}”")
         final_response = self._poll_until(self._submit_prompt(QUESTION), target_status="completed")
         self._print_line(_output_text(final_response), style="green")
-        self._print_line(f"\nAnother one, cancelled while it runs: “{LONG_PROMPT}”")
+        self._print_line(f"\nAnother background response, cancelled while it runs: “{LONG_PROMPT}”")
         running_response = self._poll_until(self._submit_prompt(LONG_PROMPT), target_status="in_progress")
         cancelled_response = self._send_request("POST", f"/{running_response['id']}/cancel")
         _expect_status(cancelled_response, {"cancelled"})
@@ -76,7 +80,7 @@ class Demo:
                     break
                 if elapsed_s > RESPONSE_TIMEOUT_S:
                     raise DemoError(f"{response['id']} is still {response['status']} after {elapsed_s:.0f} s.")
-                self._wait_for_poll()
+                self._wait_until_next_poll()
                 response = self._send_request("GET", f"/{response['id']}")
                 if response["status"] != statuses[-1]:
                     statuses.append(response["status"])
@@ -87,12 +91,12 @@ class Demo:
         self.console.print(Text(line, style=style), soft_wrap=True)
 
     def _check_still_cancelled(self, response_id: str) -> None:
-        ends_at = time.monotonic() + OBSERVATION_TIME_S
-        while time.monotonic() < ends_at:
+        deadline = time.monotonic() + OBSERVATION_TIME_S
+        while time.monotonic() < deadline:
             _expect_status(self._send_request("GET", f"/{response_id}"), {"cancelled"})
-            self._wait_for_poll()
+            self._wait_until_next_poll()
 
-    def _wait_for_poll(self) -> None:
+    def _wait_until_next_poll(self) -> None:
         self.tick()
         time.sleep(POLL_INTERVAL_S)
 
@@ -108,7 +112,7 @@ class Demo:
 
 
 def demo() -> None:
-    """Run the demo on the stack that is already running in this folder, or else on a new one.
+    """Run the demo on the stack that is already running in BACKBURNER_HOME, or else on a new stack.
 
     Raises:
         errors.Error: the stack could not be started, or a result was unexpected.
@@ -138,10 +142,10 @@ def demo() -> None:
 def _run_on_existing_stack(interrupts: Interrupts, console: Console) -> None:
     deadline = time.monotonic() + STARTUP_TIMEOUT_S
     while True:
-        # Load the settings in each round: a stack that is still starting has not yet written its addresses.
+        # Load the settings again in each iteration: a stack that is starting writes its settings only after a while.
         stack_settings = settings.load()
-        healthz = web.origin(stack_settings.host, stack_settings.port) + "/healthz"
-        if stack_settings.api_key and web.status(healthz) == 200:
+        health_url = web.origin(stack_settings.host, stack_settings.port) + "/healthz"
+        if stack_settings.api_key and web.status(health_url) == 200:
             break
         if time.monotonic() > deadline:
             raise DemoError(f"The running stack did not answer within {STARTUP_TIMEOUT_S:.0f} s.")

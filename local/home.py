@@ -1,4 +1,4 @@
-"""The data folder of a local stack: data, logs, sockets and PID files of its parts."""
+"""The data folder of a local stack, which contains the data, logs, sockets and PID files of its parts."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +9,13 @@ from core.settings import STACK_ENV
 
 @dataclass(frozen=True)
 class Home:
-    """An existing data folder that is accessible only to its owner."""
+    """The data folder of a stack (BACKBURNER_HOME), and the paths of the files in it."""
 
     path: Path
 
     @classmethod
     def at(cls, path: Path) -> "Home":
-        """Create the folder and its subfolders if they do not exist; an existing folder keeps its mode.
+        """Create the folder and its subfolders, accessible only to their owner; an existing folder keeps its mode.
 
         Raises:
             errors.BadSettings: the folder cannot be created.
@@ -64,5 +64,5 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace the file atomically with one that only its owner can read."""
+    """Replace the file atomically with a file that only its owner can read."""
     write_atomically(path, text, mode=0o600)

@@ -6,7 +6,7 @@ import socket
 
 from core import errors
 
-# Below the ephemeral port range, so that no outgoing connection takes the port of a server while the server restarts.
+# Below Linux's ephemeral ports, so that no outgoing connection takes the port of a server while the server restarts.
 _SERVER_PORTS = range(20_000, 32_768)
 _assigned_ports: set[int] = set()
 
@@ -21,7 +21,7 @@ def free_port() -> int:
 
 
 def listen_problem(host: str, port: int) -> str | None:
-    """The reason why no server can listen on the port, to be printed after "port N"; None if a server can.
+    """The reason why no server can listen on the port, as a phrase to print after "port N"; None if a server can.
 
     Raises:
         errors.BadSettings: the host is not an address of this machine, so no port can be used.

@@ -36,7 +36,7 @@ def up(workers: int) -> None:
 
 
 def load_fresh_settings(home: Home) -> Settings:
-    """Load the settings after deleting the stack.env of a killed run. The caller must hold the lock on HOME."""
+    """Delete the stack.env that a killed stack left, then load the settings. The caller must hold the lock on HOME."""
     home.stack_env.unlink(missing_ok=True)
     return settings.load()
 
@@ -44,16 +44,16 @@ def load_fresh_settings(home: Home) -> Settings:
 def curl_command(running_stack: Stack) -> str:
     """A shell command that submits a background response."""
     url = web.origin(running_stack.settings.host, running_stack.settings.port) + "/v1/responses"
-    name = running_stack.models[0] if running_stack.models else "MODEL"
-    # A small model may otherwise write for minutes.
-    body = {"model": name, "input": "Say hello.", "max_output_tokens": 100, "background": True}
+    model_name = running_stack.models[0] if running_stack.models else "MODEL"
+    # Without a limit, a small model may write for minutes.
+    body = {"model": model_name, "input": "Say hello.", "max_output_tokens": 100, "background": True}
     headers = [f"Authorization: Bearer {stack.api_key(running_stack.settings)}", "Content-Type: application/json"]
     arguments = ["curl", url, *(word for header in headers for word in ("-H", header)), "-d", json.dumps(body)]
     return shlex.join(arguments)
 
 
 def poll_command(running_stack: Stack) -> str:
-    """A shell command that polls a response; its ID must be filled in."""
+    """A shell command that polls a response; the user must replace the placeholder with the ID of the response."""
     url = web.origin(running_stack.settings.host, running_stack.settings.port) + "/v1/responses/resp_..."
     return shlex.join(["curl", url, "-H", f"Authorization: Bearer {stack.api_key(running_stack.settings)}"])
 
@@ -82,6 +82,6 @@ def _welcome_message(running_stack: Stack, home: Home) -> str:
     return (
         f"\nBackburner is up.\n\n{lines}\n\n"
         f"Try it:\n\n  {curl_command(running_stack)}\n\n"
-        f"Then poll it, with the `id` of the answer:\n\n  {poll_command(running_stack)}\n\n"
+        f"Then poll the response, with the `id` from the answer:\n\n  {poll_command(running_stack)}\n\n"
         "The folder `examples` has scripts for the `openai` client. Press Ctrl-C to stop everything."
     )

@@ -16,8 +16,11 @@ from local.processes import environment
 from local.processes.parent_death import parent_death_hook
 
 LOG_LIMIT_BYTES = 10 * 1024 * 1024
+# Maximum size of the end of a log in an error message.
 LOG_TAIL_LINES = 12
+LOG_TAIL_BYTES = 20_000
 SHORT_GRACE_S = 1.0
+POLL_INTERVAL_S = 0.05
 
 
 class PartFailure(errors.Error):
@@ -30,7 +33,7 @@ class Part:
 
     Args:
         name: base name of its PID file and log.
-        env: variables to add to the environment of this process.
+        env: variables for the program, in addition to the environment variables of this process.
         cwd: working directory.
         ready: called with the PID; returns, within two seconds at most, whether the part is ready.
         user: name of the system user that runs the program; None for the user of this process.
@@ -57,11 +60,11 @@ class Child:
 
     def __init__(self, part: Part, home: Home) -> None:
         self.part = part
-        self._log = home.log_file(part.name)
+        self._log_file = home.log_file(part.name)
         self._pid_file = home.pid_file(part.name)
         self._health_file = home.health_file(part.name)
-        _rotate_log_if_large(self._log)
-        with self._log.open("ab") as log:
+        _rotate_log_if_large(self._log_file)
+        with self._log_file.open("ab") as log:
             self._log_start = log.tell()
             self._process = self._spawn_process(log)
         self.started_at = time.monotonic()
@@ -71,7 +74,6 @@ class Child:
             write_atomically(self._health_file, f"{part.health_url}\n")
 
     def _spawn_process(self, log: BinaryIO) -> "subprocess.Popen[bytes]":
-        """Start the program with its output redirected to the log file."""
         part = self.part
         return subprocess.Popen(
             list(part.argv),
@@ -97,7 +99,7 @@ class Child:
     def ended(self) -> str | None:
         """Return how the process ended, or None while it runs. After its end, kill its remaining children."""
         if self._exit_reason is None and (status := self._process.poll()) is not None:
-            self._kill_group()
+            self._kill_process_group()
             self._pid_file.unlink(missing_ok=True)
             self._health_file.unlink(missing_ok=True)
             self._exit_reason = f"status {status}" if status >= 0 else _describe_signal(-status)
@@ -117,7 +119,7 @@ class Child:
                 timeout_s = self.part.ready_timeout_s
                 raise PartFailure(f"{self.part.name} was not ready within {timeout_s:.0f} s.{self._log_tail()}")
             on_wait()
-            time.sleep(0.05)
+            time.sleep(POLL_INTERVAL_S)
 
     def wait_for_success(self, *, on_wait: Callable[[], None] = lambda: None) -> None:
         """Wait until the program has ended, calling `on_wait` repeatedly.
@@ -127,7 +129,7 @@ class Child:
         """
         while (exit_reason := self.ended()) is None:
             on_wait()
-            time.sleep(0.05)
+            time.sleep(POLL_INTERVAL_S)
         if exit_reason != "status 0":
             raise PartFailure(f"{self.part.name} failed ({exit_reason}).{self._log_tail()}")
 
@@ -137,29 +139,33 @@ class Child:
             self._process.send_signal(self.part.stop_signal)
 
     def wait_until_stopped(self, *, should_hurry: Callable[[], bool] = lambda: False) -> None:
-        """Wait until the process has ended; send SIGKILL after its grace period, or 1 s if `should_hurry` is true."""
+        """Wait for the end of the process; kill it after its grace period, or at most 1 s if `should_hurry` is true."""
         stop_sent_at = time.monotonic()
         while self.ended() is None:
             grace_s = min(self.part.grace_s, SHORT_GRACE_S) if should_hurry() else self.part.grace_s
             if time.monotonic() - stop_sent_at > grace_s:
-                self._kill_group()
+                self._kill_process_group()
                 self._process.wait()
             time.sleep(0.02)
 
-    def _kill_group(self) -> None:
+    def _kill_process_group(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
     def _log_tail(self) -> str:
-        with self._log.open("rb") as log:
+        """Return the last lines that the program wrote, as the end of an error message; empty if it wrote nothing."""
+        with self._log_file.open("rb") as log:
             log.seek(self._log_start)
-            lines = log.read()[-20_000:].decode(errors="replace").splitlines()[-LOG_TAIL_LINES:]
-        return "".join([f" Last lines of {self._log}:", *(f"\n  {line}" for line in lines)]) if lines else ""
+            log_end = log.read()[-LOG_TAIL_BYTES:].decode(errors="replace")
+        lines = log_end.splitlines()[-LOG_TAIL_LINES:]
+        if not lines:
+            return ""
+        return f" Last lines of {self._log_file}:" + "".join(f"\n  {line}" for line in lines)
 
 
 @contextlib.contextmanager
 def running(part: Part, home: Home) -> Iterator[Child]:
-    """Run the part for the duration of the block, which begins when the part is ready."""
+    """Start the part, wait until it is ready, run the block, and stop the part."""
     child = Child(part, home)
     try:
         child.wait_until_ready()
@@ -169,9 +175,9 @@ def running(part: Part, home: Home) -> Iterator[Child]:
         child.wait_until_stopped()
 
 
-def _rotate_log_if_large(log: Path) -> None:
-    if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
-        log.replace(log.with_suffix(".log.1"))
+def _rotate_log_if_large(log_file: Path) -> None:
+    if log_file.exists() and log_file.stat().st_size > LOG_LIMIT_BYTES:
+        log_file.replace(log_file.with_suffix(".log.1"))
 
 
 def _describe_signal(number: int) -> str:

@@ -5,4 +5,4 @@ import os
 
 def process_variables() -> dict[str, str]:
     """Return a copy of all environment variables, including those of settings."""
-    return dict(os.environ)  # noqa: TID251  no setting is read here; only core.settings does that
+    return dict(os.environ)  # noqa: TID251  settings are read from it only in core.settings

@@ -27,7 +27,7 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         counted_signals = {signal.SIGINT, signal.SIGTERM}
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # it is ignored under nohup
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores SIGHUP
             counted_signals.add(signal.SIGHUP)
         for signal_number in counted_signals:
             self._previous_handlers[signal_number] = signal.signal(signal_number, self._count_signal)

@@ -10,7 +10,7 @@ from local.home import Home
 
 
 class StackAlreadyRunningError(errors.Error):
-    """Another stack is running in this folder."""
+    """Another stack is running in the folder."""
 
 
 @contextlib.contextmanager
@@ -20,17 +20,17 @@ def lock_folder(home: Home) -> Iterator[None]:
     Raises:
         StackAlreadyRunningError: another process holds the lock; the message contains its PID.
     """
-    with (home.run / "up.lock").open("a+", encoding="utf-8") as file:
+    with (home.run / "up.lock").open("a+", encoding="utf-8") as lock_file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
+            lock_file.seek(0)
+            holder_pid = lock_file.read().strip() or "unknown"
             raise StackAlreadyRunningError(
-                f"`backburner up` is already running in {home.path} (pid {holder})."
+                f"`backburner up` is already running in {home.path} (pid {holder_pid})."
             ) from None
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        lock_file.truncate(0)
+        lock_file.write(f"{os.getpid()}\n")
+        lock_file.flush()
         yield
-        file.truncate(0)
+        lock_file.truncate(0)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from local.home import Home
 from local.processes.child import Child, Part
 
-FIRST_DELAY_S = 0.2
-MAX_DELAY_S = 5.0
+FIRST_RESTART_DELAY_S = 0.2
+MAX_RESTART_DELAY_S = 5.0
+# A part that ran for this long before it ended is restarted with the first delay again.
 STABLE_UPTIME_S = 10.0
 
 
@@ -18,7 +19,7 @@ class Supervisor:
 
     Args:
         print_line: prints one line for the user.
-        check: called often during waits; an exception in it ends the wait.
+        check: called in every tick; it raises an exception to interrupt a wait.
     """
 
     def __init__(
@@ -47,15 +48,15 @@ class Supervisor:
         """Check every part once without blocking: schedule restarts of ended parts, and run restarts that are due."""
         self._check()
         now = time.monotonic()
-        for part in self._parts:
-            if part.restart_at is None:
-                self._schedule_restart_if_ended(part, now)
-            elif part.restart_at <= now:
-                self._restart_part(part, now)
+        for supervised_part in self._parts:
+            if supervised_part.restart_at is None:
+                self._schedule_restart_if_ended(supervised_part, now)
+            elif supervised_part.restart_at <= now:
+                self._restart_part(supervised_part, now)
 
     def stop(self, *, should_hurry: Callable[[], bool] = lambda: False) -> None:
         """Stop all parts stage by stage, in reverse order of start; shorten grace periods if `should_hurry` is true."""
-        children = [part.child for part in reversed(self._parts)]
+        children = [supervised_part.child for supervised_part in reversed(self._parts)]
         for stage in sorted({child.part.stage for child in children}, reverse=True):
             stage_children = [child for child in children if child.part.stage == stage]
             for child in stage_children:
@@ -64,33 +65,33 @@ class Supervisor:
                 child.wait_until_stopped(should_hurry=should_hurry)
         self._parts.clear()
 
-    def _schedule_restart_if_ended(self, part: "_SupervisedPart", now: float) -> None:
-        exit_reason = part.child.ended()
+    def _schedule_restart_if_ended(self, supervised_part: "_SupervisedPart", now: float) -> None:
+        exit_reason = supervised_part.child.ended()
         if exit_reason is not None:
-            if now - part.child.started_at >= STABLE_UPTIME_S:
-                part.delay_s = FIRST_DELAY_S
-            self._schedule_restart(part, now, f"ended ({exit_reason})")
+            if now - supervised_part.child.started_at >= STABLE_UPTIME_S:
+                supervised_part.restart_delay_s = FIRST_RESTART_DELAY_S
+            self._schedule_restart(supervised_part, now, f"ended ({exit_reason})")
 
-    def _restart_part(self, part: "_SupervisedPart", now: float) -> None:
+    def _restart_part(self, supervised_part: "_SupervisedPart", now: float) -> None:
         try:
-            part.child = Child(part.child.part, self._home)
+            supervised_part.child = Child(supervised_part.child.part, self._home)
         except OSError as error:  # out of memory or disk space: a later attempt may succeed
-            self._schedule_restart(part, now, f"could not be started ({error})")
+            self._schedule_restart(supervised_part, now, f"could not be started ({error})")
         else:
-            part.restart_at = None
+            supervised_part.restart_at = None
 
-    def _schedule_restart(self, part: "_SupervisedPart", now: float, reason: str) -> None:
-        name = part.child.part.name
-        log = self._home.log_file(name)
-        self._print_line(f"{name} {reason}; restarting in {part.delay_s:g} s. Log: {log}")
-        part.restart_at = now + part.delay_s
-        part.delay_s = min(2 * part.delay_s, MAX_DELAY_S)
+    def _schedule_restart(self, supervised_part: "_SupervisedPart", now: float, reason: str) -> None:
+        name = supervised_part.child.part.name
+        log_file = self._home.log_file(name)
+        self._print_line(f"{name} {reason}; restarting in {supervised_part.restart_delay_s:g} s. Log: {log_file}")
+        supervised_part.restart_at = now + supervised_part.restart_delay_s
+        supervised_part.restart_delay_s = min(2 * supervised_part.restart_delay_s, MAX_RESTART_DELAY_S)
 
 
 class _SupervisedPart:
-    """A supervised part; `restart_at` is set while the part is not running."""
+    """A part and its restarts; `restart_at` (monotonic clock) is set from the end of the part until its restart."""
 
     def __init__(self, child: Child) -> None:
         self.child = child
         self.restart_at: float | None = None
-        self.delay_s = FIRST_DELAY_S
+        self.restart_delay_s = FIRST_RESTART_DELAY_S

@@ -1,4 +1,4 @@
-"""Locates installed packages of which only files (programs and model weights) are used, not the Python code."""
+"""Locates installed packages from which only programs and model weights are used, but no Python code."""
 
 import importlib.util
 from pathlib import Path

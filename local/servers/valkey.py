@@ -27,7 +27,7 @@ dir "{dir}"
 
 
 class Valkey:
-    """A private Valkey server without persistence; each object chooses its port and password once."""
+    """A private Valkey server without persistence; its port and password are chosen when the object is created."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
@@ -60,9 +60,9 @@ class Valkey:
 
 
 @contextlib.contextmanager
-def running(home: Path) -> Iterator[str]:
-    """Run an empty Valkey with its configuration in the folder; yield its URL."""
-    home_folder = Home.at(home)
-    server = Valkey(home_folder)
-    with child.running(server.prepare(), home_folder):
+def running(folder: Path) -> Iterator[str]:
+    """Run an empty Valkey with `folder` as HOME; yield its URL."""
+    home = Home.at(folder)
+    server = Valkey(home)
+    with child.running(server.prepare(), home):
         yield server.url
