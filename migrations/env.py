@@ -11,13 +11,13 @@ from core.tables import metadata
 # Key of the advisory lock that lets only one `backburner migrate` run at a time; an arbitrary number.
 MIGRATION_LOCK_KEY = 7_226_537
 
-# Prepared statements are off, because a connection pooler may be in use. The timeouts detect dropped packets.
+# Prepared statements are off, because a connection pooler may be in use. The timeouts detect a broken connection.
 _CONNECTION_OPTIONS: dict[str, Any] = {
     "connect_timeout": 5,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,
+    "tcp_user_timeout": 15_000,  # milliseconds
     "prepare_threshold": None,
 }
 
@@ -25,7 +25,7 @@ _CONNECTION_OPTIONS: dict[str, Any] = {
 def migrate() -> None:
     """Migrate in one transaction under an advisory lock."""
     url: str = context.config.attributes["database_url"]
-    # libpq reads the URL, because SQLAlchemy rejects some that libpq supports, such as those with several hosts.
+    # libpq parses the URL, because SQLAlchemy rejects some URLs that libpq supports, such as URLs with several hosts.
     engine = sa.create_engine(
         "postgresql+psycopg://", creator=lambda: psycopg.connect(url, **_CONNECTION_OPTIONS), poolclass=sa.NullPool
     )

@@ -253,7 +253,7 @@ end $$;
 create trigger responses_guard before update on responses for each row execute function responses_guard();
 """
 
-# Records contents that lost a reference; the sweeper deletes those without any references.
+# Records contents that lost a reference, so that the sweeper can delete contents without references.
 RELEASED_CONTENTS_TRIGGER = """
 create function response_contents_released() returns trigger language plpgsql as $$
 begin
