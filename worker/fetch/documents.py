@@ -18,12 +18,16 @@ from core.settings import Settings
 from worker.fetch.extract import EXIT_NO_MEMORY, ExtractionTask
 
 _ROOT = Path(__file__).resolve().parents[2]
-# Maximum size of the unpacked document, as a fraction of the reader's memory limit.
+# Maximum size of the unpacked document, as a fraction of the process's memory limit.
 _UNPACKED_FRACTION = 1 / 4
 # Exit status of the process if the C library has no memory to create a thread.
 _EXIT_NO_THREAD = 127
 # JSON encodes a character as at most two escapes of six bytes each.
 _MAX_BYTES_PER_CHARACTER = 12
+# Maximum size of the rest of the JSON object.
+_MAX_JSON_OVERHEAD_BYTES = 1024
+# Additional time after which the process is killed if its own limits have not ended it.
+_KILL_MARGIN_S = 5
 _EXIT_MESSAGES = {
     -signal.SIGXCPU: "takes too long to read.",
     -signal.SIGALRM: "takes too long to read.",
@@ -58,10 +62,10 @@ class Documents:
         settings = self._settings
         return ExtractionTask(
             media_type=media_type,
-            pages=settings.file_limit_pages,
-            characters=settings.file_limit_characters,
-            unpacked_bytes=int(settings.extract_memory_bytes * _UNPACKED_FRACTION),
-            memory_bytes=settings.extract_memory_bytes,
+            max_pages=settings.file_limit_pages,
+            max_characters=settings.file_limit_characters,
+            max_unpacked_bytes=int(settings.extract_memory_bytes * _UNPACKED_FRACTION),
+            max_memory_bytes=settings.extract_memory_bytes,
             timeout_s=int(settings.extract_timeout_s),
         )
 
@@ -100,35 +104,36 @@ class _Reader:
                     start_new_session=True,
                 )
             with self._process as process:
-                kill_timer = threading.Timer(self._task.timeout_s + 5, self.kill)
+                kill_timer = threading.Timer(self._task.timeout_s + _KILL_MARGIN_S, self.kill)
                 kill_timer.start()
                 try:
-                    output = self._exchange(process)
-                    status = process.wait()
+                    output = self._send_document(process)
+                    exit_status = process.wait()
                 finally:
                     kill_timer.cancel()
                     process.kill()
-        return _parse_result(status, output)
+        return _parse_result(exit_status, output)
 
-    def _exchange(self, process: subprocess.Popen[bytes]) -> bytes:
+    def _send_document(self, process: subprocess.Popen[bytes]) -> bytes:
+        """Send the task and the document to the process, and return its output."""
         assert process.stdin is not None
         assert process.stdout is not None
         with suppress(BrokenPipeError):
             process.stdin.write(self._task.to_json_line())
             process.stdin.write(self._document)
             process.stdin.close()
-        return process.stdout.read(self._task.characters * _MAX_BYTES_PER_CHARACTER + 1024)
+        return process.stdout.read(self._task.max_characters * _MAX_BYTES_PER_CHARACTER + _MAX_JSON_OVERHEAD_BYTES)
 
 
-def _parse_result(status: int, output: bytes) -> str:
-    if status != 0:
-        # Refuse a document that crashes the reader instead of retrying: it would crash the next reader, too.
-        raise _refusal(_EXIT_MESSAGES.get(status, "cannot be read: the reader failed."))
+def _parse_result(exit_status: int, output: bytes) -> str:
+    if exit_status != 0:
+        # Refuse a document that crashes the process instead of retrying: it would crash the next process, too.
+        raise _create_error(_EXIT_MESSAGES.get(exit_status, "cannot be read: the reader failed."))
     result: JsonObject = json.loads(output)
-    if "wrong" in result:
-        raise _refusal(result["wrong"])
+    if "problem" in result:
+        raise _create_error(result["problem"])
     return str(result["text"])
 
 
-def _refusal(message: str) -> errors.PermanentError:
+def _create_error(message: str) -> errors.PermanentError:
     return errors.PermanentError(message, code=Code.INVALID_PROMPT)

@@ -19,7 +19,9 @@ from core.jsonio import JsonObject
 # Exit status after a MemoryError.
 EXIT_NO_MEMORY = 70
 _MAX_ZIP_ENTRIES = 10_000
-_MAX_FILE_BYTES = 16 * 1024 * 1024  # the library writes its 8 MB PDF reader to the temporary folder
+_ENCRYPTED_FLAG = 1  # of a ZIP entry
+_MAX_OPEN_FILES = 64
+_MAX_FILE_BYTES = 16 * 1024 * 1024  # the library writes its PDF reader, which has 8 MB, to the temporary folder
 
 
 @dataclass(frozen=True)
@@ -27,18 +29,17 @@ class ExtractionTask:
     """The type of the document to read, and the limits for reading it.
 
     Args:
-        pages: maximum number of pages.
-        characters: maximum length of the text.
-        unpacked_bytes: maximum total size of the decompressed contents.
-        memory_bytes: maximum address space of the process.
+        max_characters: maximum length of the text.
+        max_unpacked_bytes: maximum total size of the decompressed contents.
+        max_memory_bytes: maximum address space of the process.
         timeout_s: limit on processor time; the limit on elapsed time is one second longer.
     """
 
     media_type: str
-    pages: int
-    characters: int
-    unpacked_bytes: int
-    memory_bytes: int
+    max_pages: int
+    max_characters: int
+    max_unpacked_bytes: int
+    max_memory_bytes: int
     timeout_s: int
 
     def to_json_line(self) -> bytes:
@@ -62,10 +63,10 @@ def main() -> None:
 
 def _set_limits(task: ExtractionTask) -> None:
     limits = {
-        resource.RLIMIT_AS: task.memory_bytes,
+        resource.RLIMIT_AS: task.max_memory_bytes,
         resource.RLIMIT_FSIZE: _MAX_FILE_BYTES,
         resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_NOFILE: 64,
+        resource.RLIMIT_NOFILE: _MAX_OPEN_FILES,
     }
     for resource_type, limit in limits.items():
         resource.setrlimit(resource_type, (limit, limit))
@@ -78,9 +79,9 @@ def _set_limits(task: ExtractionTask) -> None:
 
 def _read_document(task: ExtractionTask, document: bytes) -> JsonObject:
     if document.startswith(b"PK"):
-        problem = _zip_problem(document, task.unpacked_bytes)
+        problem = _zip_problem(document, task.max_unpacked_bytes)
         if problem is not None:
-            return {"wrong": problem}
+            return {"problem": problem}
     # Import the library only now: it is large, and its threads must be subject to the limits.
     import kreuzberg
 
@@ -90,28 +91,33 @@ def _read_document(task: ExtractionTask, document: bytes) -> JsonObject:
     except kreuzberg.KreuzbergError as error:
         is_encrypted = any(word in str(error).lower() for word in ("password", "encrypt"))
         return {
-            "wrong": "is encrypted." if is_encrypted else "cannot be read: it is damaged, or not of the given type."
+            "problem": "is encrypted." if is_encrypted else "cannot be read: it is damaged, or not of the given type."
         }
-    pages = extraction.metadata.get("page_count") or 0
-    if pages > task.pages:
-        return {"wrong": f"has {pages} pages; at most {task.pages} are allowed."}
-    if len(extraction.content) > task.characters:
-        return {"wrong": f"has {len(extraction.content)} characters of text; at most {task.characters} are allowed."}
+    page_count = extraction.metadata.get("page_count") or 0
+    if page_count > task.max_pages:
+        return {"problem": f"has {page_count} pages; at most {task.max_pages} are allowed."}
+    if len(extraction.content) > task.max_characters:
+        return {
+            "problem": f"has {len(extraction.content)} characters of text; at most {task.max_characters} are allowed."
+        }
     if not extraction.content.strip():
-        return {"wrong": "contains no text; it may be a scan."}
+        return {"problem": "contains no text; it may be a scan."}
     return {"text": extraction.content}
 
 
-def _zip_problem(document: bytes, unpacked_bytes: int) -> str | None:
-    """Return why an archive must not be unpacked, or None. If its directory is false, only the memory limit applies."""
+def _zip_problem(document: bytes, max_unpacked_bytes: int) -> str | None:
+    """Return the reason why an archive must not be unpacked, or None.
+
+    The sizes come from the archive's directory. If they are false, only the memory limit protects the process.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(document)) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
         return "cannot be read: it is damaged, or not of the given type."
-    if len(entries) > _MAX_ZIP_ENTRIES or sum(entry.file_size for entry in entries) > unpacked_bytes:
+    if len(entries) > _MAX_ZIP_ENTRIES or sum(entry.file_size for entry in entries) > max_unpacked_bytes:
         return "is too large when unpacked."
-    if any(entry.flag_bits & 1 for entry in entries):
+    if any(entry.flag_bits & _ENCRYPTED_FLAG for entry in entries):
         return "is encrypted."
     return None
 
