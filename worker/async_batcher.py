@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 class AsyncBatcher(Generic[RequestT, ResultT]):
     """Combines concurrent requests into batches: requests that arrive during a call form the next batch.
 
-    Batching is only an optimization: a caller whose request the batch did not process repeats the call for that
-    request alone. Therefore a request that is invalid or waits for a lock does not delay the others.
+    Batching is only an optimization: if a batch does not process a request, its caller repeats the call for that
+    request alone. Therefore a request that is invalid or waits for a lock does not delay the other requests of a batch.
 
     Args:
         call: blocking function that processes a batch and returns a dictionary from the key of each processed request
@@ -58,7 +58,7 @@ class AsyncBatcher(Generic[RequestT, ResultT]):
                 results = await asyncio.get_running_loop().run_in_executor(
                     self._executor, self._call, [request for request, _ in batch]
                 )
-            except Exception as error:  # noqa: BLE001  # each caller repeats its call alone, and gets the error then
+            except Exception as error:  # noqa: BLE001  # each caller then repeats the call for its request alone, and gets the error
                 log.warning("batch failed", extra={"responses": len(batch), "cause": str(error)})
             for request, future in batch:
                 if not future.done():

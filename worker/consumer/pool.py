@@ -26,19 +26,20 @@ from worker.run.run import REVOKED, SHUTDOWN
 
 log = logging.getLogger(__name__)
 
-# Maximum time in seconds for cancelled tasks to clean up before the process exits.
+# Maximum time for cancelled tasks to clean up before the process exits.
 CLEANUP_TIMEOUT_S = 8.0
+_POLL_INTERVAL_S = 0.02
 
 Callback = Callable[..., Any]
 
 
 class Handle:
-    """The handle of a running task. Celery's `Request` keeps a weak reference to it; the pool keeps a strong one."""
+    """The handle of a running task. The pool keeps a reference to it, because Celery's reference is weak."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self.task: asyncio.Task[None] | None = None
-        self.reason: str | None = None
+        self.cancel_reason: str | None = None
 
     def terminate(self, signal: int | None = None) -> None:  # noqa: ARG002  # Celery's signature
         """Cancel the task because it was revoked."""
@@ -49,7 +50,7 @@ class Handle:
         self._loop.call_soon_threadsafe(self._cancel_task, reason)
 
     def _cancel_task(self, reason: str) -> None:
-        self.reason = reason
+        self.cancel_reason = reason
         if self.task is not None:
             self.task.cancel(reason)
 
@@ -118,7 +119,7 @@ class AioPool(BasePool):
     def _wait_for_tasks(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         while self._handles and time.monotonic() < deadline:
-            time.sleep(0.02)
+            time.sleep(_POLL_INTERVAL_S)
 
     def terminate_job(self, pid: int, signal: int | None = None) -> None:
         """Do nothing: Celery's `Request` then calls `Handle.terminate`, which cancels the task."""
@@ -131,7 +132,7 @@ class AioPool(BasePool):
         info: dict[str, Any] = super()._get_info()  # type: ignore[misc]  # missing from the stubs
         return info | {"running": len(self._handles)}
 
-    def on_apply(  # type: ignore[override]  # explicit names: a renamed argument then raises an error
+    def on_apply(  # type: ignore[override]  # explicit names, so that an argument with a new name raises an error
         self,
         target: Callback,
         args: tuple[Any, ...] = (),
@@ -144,7 +145,7 @@ class AioPool(BasePool):
     ) -> Handle | None:
         """Start a task; Celery calls this method in its consumer thread."""
         task = self.app.tasks[args[0]]
-        if not inspect.iscoroutinefunction(task.run):
+        if not inspect.iscoroutinefunction(task.run):  # one of Celery's built-in tasks
             self._callback_executor.submit(apply_target, target, args, kwargs or {}, callback, accept_callback)
             return None
         accept_callback(os.getpid(), time.monotonic())
@@ -158,11 +159,11 @@ class AioPool(BasePool):
         # A done callback also runs for a task that is cancelled before its first step, and it runs only after the
         # result has been submitted to Celery.
         handle.task.add_done_callback(lambda _: self._handles.pop(id(handle), None))
-        if handle.reason is not None:
-            handle.task.cancel(handle.reason)
+        if handle.cancel_reason is not None:
+            handle.task.cancel(handle.cancel_reason)
 
     async def _run_task(self, task: Any, target_args: Any, callback: Callback, error_callback: Callback) -> None:
-        """Run a task with the signals of Celery's own tracer, and report its result."""
+        """Run a task, send the same signals as Celery's tracer, and report the result."""
         _, task_id, _, body, content_type, content_encoding = target_args
         started_at = time.monotonic()
         result = None
@@ -172,7 +173,9 @@ class AioPool(BasePool):
             )
             signals.task_prerun.send(sender=task, task_id=task_id, task=task, args=args, kwargs=kwargs)
             result = await task.run(*args, **kwargs)
-            self._callback_executor.submit(_report_result, callback, (0, result, time.monotonic() - started_at))
+            runtime_s = time.monotonic() - started_at
+            # The first element of Celery's result tuple is 1 for a failed task.
+            self._callback_executor.submit(_report_result, callback, (0, result, runtime_s))
         except asyncio.CancelledError:
             # There is no result to report: either Celery has already reported the revocation, or it is shutting down.
             return
@@ -185,5 +188,5 @@ class AioPool(BasePool):
 def _report_result(callback: Callback, result: Any) -> None:
     try:
         callback(result)
-    except Exception:  # the executor would discard the exception, for example when the broker is unavailable
+    except Exception:  # the executor would discard it; for example, the broker may be unavailable
         log.exception("cannot report the result of a task")

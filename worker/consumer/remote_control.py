@@ -6,7 +6,8 @@ from celery.worker.control import Panel
 
 log = logging.getLogger(__name__)
 
-# Commands that read, those that Flower sends to get events, and the revocation of a task, which cancels its response.
+# Allowed in addition to commands of the type "inspect", which only read: the revocation of a task, which cancels its
+# response, and commands that make a worker send events to Flower.
 ALLOWED_COMMANDS = frozenset({"revoke", "terminate", "enable_events", "heartbeat"})
 
 
@@ -18,7 +19,7 @@ def limit_remote_control() -> None:
 
 
 def _command_type(name: str) -> str:
-    # An alias has no description; its function is that of an inspection.
+    # `Panel.meta` does not contain aliases, and only commands of the type "inspect" have aliases.
     return Panel.meta[name].type if name in Panel.meta else "inspect"
 
 

@@ -1,4 +1,4 @@
-"""Registers the Celery tasks of a worker; each task makes one call."""
+"""Registers the Celery tasks of a worker."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from worker.run.runner import Runner
 
 
 def register(app: Celery, runner: Runner, on_message: Callable[[], None]) -> None:
-    """Register the tasks with the application; `on_message` is called for each task that arrives."""
+    """Register the tasks with the application; `on_message` is called for each message that arrives."""
 
     @app.task(name=celery_app.RUN_RESPONSE, ignore_result=True, shared=False)
     async def run_response(response_id: object) -> str:

@@ -16,16 +16,16 @@ log = logging.getLogger(__name__)
 
 # Celery would back off for up to 30 s, so a worker would stay idle long after Redis is available again.
 _RECONNECT_INTERVAL_S = 2
-# What kombu and Celery raise for messages with missing or invalid fields.
+# The exceptions that kombu and Celery raise for messages with missing or invalid fields.
 _INVALID_MESSAGE_ERRORS = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
 class Channel(kombu_redis.Channel):
-    """kombu's channel, which drops messages that it cannot read. They would stop the worker."""
+    """kombu's channel, but it drops messages that it cannot read; their exceptions would stop the worker."""
 
     def _brpop_read(self, **options: object) -> object:
         try:
-            return super()._brpop_read(**options)  # type: ignore[misc]  # the type stubs lack it
+            return super()._brpop_read(**options)  # type: ignore[misc]  # missing from the stubs
         except _INVALID_MESSAGE_ERRORS as error:
             log.error("dropped a message", extra={"cause": repr(error)})  # noqa: TRY400
             raise Empty from error
@@ -39,10 +39,10 @@ class Channel(kombu_redis.Channel):
 
 
 class Transport(kombu_redis.Transport):
-    """kombu's transport, which also treats a rejected command as a lost connection.
+    """kombu's transport, but it also treats a rejected command as a lost connection.
 
-    Redis rejects commands during a failover, when the server becomes a replica. kombu would treat that as a programming
-    error: the worker would drain and exit.
+    Redis rejects commands during a failover, when the server becomes a replica. kombu would treat the rejection as a
+    programming error: the worker would drain and exit.
     """
 
     Channel = Channel
@@ -50,7 +50,7 @@ class Transport(kombu_redis.Transport):
 
 
 class Consumer(consumer.Consumer):
-    """Celery's consumer, which reconnects within seconds after an outage of Redis, and drops invalid task messages."""
+    """Celery's consumer, but it reconnects within seconds after an outage of Redis and drops invalid task messages."""
 
     def ensure_connected(self, conn: Any) -> Any:
         """Wait until the connection is established and return it."""

@@ -1,4 +1,4 @@
-"""The exceptions that redis-py raises when a connection is lost."""
+"""The exceptions that a Redis client raises when its connection is lost."""
 
 from redis.exceptions import RedisError
 
