@@ -11,7 +11,7 @@ class ApiFeatures:
     """The features of one API; a model may lack them although its API has them.
 
     Args:
-        continues_text: whether a server can continue an answer of which it receives the beginning.
+        continues_text: whether a server can receive the beginning of an answer and continue it.
         reads_files: whether a server can extract the text of files.
     """
 
@@ -26,7 +26,7 @@ API_FEATURES: Mapping[str, ApiFeatures] = {
 
 
 def can_continue_text(model: ModelConfig) -> bool:
-    """Whether the servers of a model can continue an answer of which they receive the beginning."""
+    """Whether the servers of a model can receive the beginning of an answer and continue it."""
     return API_FEATURES[model.api].continues_text and not model.lacks("continue")
 
 

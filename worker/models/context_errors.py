@@ -16,7 +16,7 @@ _TOO_LONG_PATTERN = re.compile(
 # A tuple instead of a set, because the value to look up may be unhashable.
 _ERROR_CODES = ("context_length_exceeded", "exceed_context_size_error")
 _NUMBER = r"\D{0,3}(\d[\d,]*)"
-# Patterns for the number of tokens in the request; the patterns below are for the maximum.
+# Patterns for the number of tokens in the request.
 _COUNT_PATTERNS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -29,6 +29,7 @@ _COUNT_PATTERNS = tuple(
         rf"given:?{_NUMBER}",
     )
 )
+# Patterns for the maximum number of tokens.
 _LIMIT_PATTERNS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -38,8 +39,7 @@ _LIMIT_PATTERNS = tuple(
         rf"must be <={_NUMBER}",
     )
 )
-
-
+_MAX_DIGITS = 12
 # HTTP statuses that servers use for this error; some versions of llama.cpp used 500.
 _STATUSES = frozenset({400, 413, 422, 500})
 
@@ -63,14 +63,17 @@ def context_error(
         and not _TOO_LONG_PATTERN.search(server_message)
     ):
         return None
-    count, limit = error.get("n_prompt_tokens"), error.get("n_ctx")
+    tokens, limit = error.get("n_prompt_tokens"), error.get("n_ctx")  # fields of llama.cpp
     return errors.ContextExceeded(
         message,
-        tokens=count if isinstance(count, int) else _first_number(_COUNT_PATTERNS, server_message),
+        tokens=tokens if isinstance(tokens, int) else _first_number(_COUNT_PATTERNS, server_message),
         limit=limit if isinstance(limit, int) else _first_number(_LIMIT_PATTERNS, server_message),
     )
 
 
 def _first_number(patterns: tuple[re.Pattern[str], ...], message: str) -> int | None:
-    match = next(filter(None, (pattern.search(message) for pattern in patterns)), None)
-    return int(match[1].replace(",", "")[:12]) if match else None
+    """Return the number in the message that the first matching pattern captures, or None."""
+    for pattern in patterns:
+        if match := pattern.search(message):
+            return int(match[1].replace(",", "")[:_MAX_DIGITS])
+    return None

@@ -13,21 +13,21 @@ from core.codes import Code
 from core.jsonio import JsonObject
 from worker.models import context_errors
 
-# Maximum length of a server's error message that is passed on.
+# Maximum length of a server's error message in our message.
 _MAX_MESSAGE_CHARS = 500
 # Statuses of servers that are full or starting.
 _UNAVAILABLE_STATUSES = frozenset({408, 425, 429, 502, 503, 504, 529})
 # Statuses for invalid requests.
 _INVALID_REQUEST_STATUSES = frozenset({400, 413, 422})
-# Statuses caused by our configuration. The server's message is not passed on, because it may quote the API key.
+# Statuses caused by our configuration. Our message omits the server's message, which may contain the API key.
 _CONFIGURATION_ERRORS = {
     401: "rejects this server's API key",
     403: "denies this server access to the model",
     407: "requires proxy authentication",
 }
-# Statuses for errors without a status, by a substring of their code or type.
+# Statuses for errors without a status, by a substring of the code or type of the error.
 _STATUS_BY_KIND = {"rate_limit": 429, "overloaded": 503, "unavailable": 503, "invalid_request": 400, "badrequest": 400}
-# Error codes with the same meaning in our API and on a model server. They are passed on unchanged.
+# Error codes with the same meaning in our API and on a model server. Our error has the same code as the server's.
 _SHARED_CODES = frozenset(Code) - {
     Code.DATA_RESIDENCY_MISMATCH,
     Code.MISALIGNMENT_POLICY_VIOLATION,
@@ -57,11 +57,13 @@ def event_error(value: Any) -> errors.ModelServerError:
     Args:
         value: the event, or its `error` field.
     """
-    code = str(_error_object(value).get("code") or _error_object(value).get("status") or "")
+    error = _error_object(value)
+    code = str(error.get("code") or error.get("status") or "")
     status = int(code) if re.fullmatch(r"[45]\d\d", code, re.ASCII) else 0
-    kind = f"{code} {_error_object(value).get('type')}".lower()
+    kind = f"{code} {error.get('type')}".lower()
     if not status:
-        status = next((status for word, status in _STATUS_BY_KIND.items() if word in kind), 500)
+        matching_statuses = [status for word, status in _STATUS_BY_KIND.items() if word in kind]
+        status = matching_statuses[0] if matching_statuses else 500
     return _create_error(f"The model server failed: {_error_message(value)}", status, value, {})
 
 
@@ -81,10 +83,12 @@ def _create_error(message: str, status: int, value: Any, headers: Mapping[str, s
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the backoff in seconds that the headers request, as a number or as a date; None if they do not."""
+    """Return the backoff in seconds that the headers request, as a number or as a date; None if they request none."""
     retry_after = headers.get("Retry-After", "")
     try:
-        return max(0.0, float(headers["retry-after-ms"]) / 1000 if "retry-after-ms" in headers else float(retry_after))
+        if "retry-after-ms" in headers:
+            return max(0.0, float(headers["retry-after-ms"]) / 1000)
+        return max(0.0, float(retry_after))
     except ValueError:
         pass
     try:
@@ -102,7 +106,7 @@ def _error_message(value: Any) -> str:
 
 
 def _error_object(value: Any) -> JsonObject:
-    """Return the innermost object of an error, which contains its code."""
+    """Return the object of an error that contains its code; empty if there is none."""
     if isinstance(value, dict) and isinstance(value.get("error"), dict):
         value = value["error"]
     return value if isinstance(value, dict) else {}

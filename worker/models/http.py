@@ -27,7 +27,7 @@ class Reader(Protocol):
     """Converts the answer to one request to outputs.
 
     Attributes:
-        has_finish_reason: whether the server has sent the reason why its answer ended. Further events are optional.
+        has_finish_reason: whether the server has sent the reason why its answer ended; all later events are optional.
         is_complete: whether no further events can follow.
     """
 
@@ -42,7 +42,7 @@ class Reader(Protocol):
         """
         ...
 
-    def complete_outputs(self, answer: Any) -> list[Output]:
+    def read_document(self, answer: Any) -> list[Output]:
         """Return the outputs of an answer that is a single JSON document. Raises the same errors as `read`."""
         ...
 
@@ -97,7 +97,7 @@ async def stream_outputs(
 
 
 def merge_texts(outputs: Iterator[Output]) -> Iterator[Output]:
-    """Merge consecutive texts without log probabilities, so that they are processed per chunk instead of per token."""
+    """Merge consecutive texts without log probabilities, so that later steps process chunks instead of tokens."""
     texts: list[str] = []
     try:
         for output in outputs:
@@ -118,7 +118,7 @@ def merge_texts(outputs: Iterator[Output]) -> Iterator[Output]:
 
 @contextmanager
 def _convert_errors(state: "_AnswerState") -> Iterator[None]:
-    """Convert connection errors and timeouts to our exceptions; suppress them if the answer is already complete."""
+    """Convert connection errors and timeouts to our exceptions; suppress them after the finish reason."""
     try:
         yield
     except TimeoutError as error:
@@ -145,13 +145,13 @@ class _AnswerState:
 
     def __init__(self, reader: Reader, idle_timeout_s: float) -> None:
         self.events = EventParser()
-        self.is_finished = False  # whether no more events must be read
+        self.is_finished = False  # whether the rest of the body need not be read
         self.timeout = asyncio.timeout(None)
         self._reader = reader
         self._idle_timeout_s = idle_timeout_s
         self._now = asyncio.get_running_loop().time
         self._extended_at = 0.0
-        self._awaits_optional_events = False  # such as token counts
+        self._awaits_optional_events = False  # such as token counts, after the finish reason
 
     @property
     def has_finish_reason(self) -> bool:
@@ -160,15 +160,15 @@ class _AnswerState:
 
     def feed(self, chunk: bytes) -> Iterator[Output]:
         """Yield the outputs that these bytes complete."""
-        is_extended = False
+        is_timeout_extended = False
         for event in self.events.feed(chunk):
             if event is DONE:
                 self.is_finished = True
                 return
             for output in self._reader.read(event):
-                if not is_extended:
+                if not is_timeout_extended:
                     self._extend_timeout()
-                    is_extended = True
+                    is_timeout_extended = True
                 yield output
             if self._reader.is_complete:
                 self.is_finished = True
@@ -179,10 +179,12 @@ class _AnswerState:
 
     def close(self) -> Iterator[Output]:
         """Yield the outputs that the end of the body completes."""
-        read = self._reader.complete_outputs if self.events.is_document else self._reader.read
-        for event in () if self.is_finished else self.events.close():
+        if self.is_finished:
+            return
+        read_event = self._reader.read_document if self.events.is_document else self._reader.read
+        for event in self.events.close():
             if event is not DONE:
-                yield from read(event)
+                yield from read_event(event)
 
     def _extend_timeout(self) -> None:
         now = self._now()

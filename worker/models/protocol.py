@@ -9,13 +9,13 @@ from core.jsonio import JsonObject
 from core.runs.attempt import Attempt
 
 
-@dataclass(slots=True)  # not frozen: one is created per token, and freezing would double the cost
+@dataclass(slots=True)  # not frozen: an object is created per token, and creating a frozen object takes twice as long
 class TextDelta:
     """A further piece of the answer's text.
 
     Args:
-        logprobs: the log probabilities of its tokens in the wire format: `token`, `bytes`, `logprob`, `top_logprobs`.
-        delta_count: the number of deltas of the model server that were merged into this one.
+        logprobs: the log probabilities of the tokens in the wire format: `token`, `bytes`, `logprob`, `top_logprobs`.
+        delta_count: the number of deltas of the model server that were merged into this delta.
     """
 
     text: str
@@ -69,7 +69,7 @@ class ItemEnd:
 
 @dataclass(frozen=True)
 class HiddenProgress:
-    """The model server is making progress that is not shown, or not yet shown."""
+    """The model server is making progress, but there is no output to show yet."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class AnswerEnd:
 
 @dataclass(frozen=True)
 class TokenUsage:
-    """The token counts of the model server."""
+    """The token counts that the model server reports for its answer."""
 
     input_tokens: int
     output_tokens: int

@@ -8,7 +8,7 @@ import orjson
 
 from core import errors
 
-# Maximum length of a line. No model server is known to send longer events.
+# Maximum length of a line of an event stream. No model server is known to send longer lines.
 LINE_LIMIT_BYTES = 8 * 1024 * 1024
 # Maximum length of an answer that is a single JSON document.
 BODY_LIMIT_BYTES = 64 * 1024 * 1024
@@ -45,7 +45,7 @@ class EventParser:
             errors.PermanentError: the body is an HTML page, is not JSON, or exceeds a length limit.
         """
         if not self._has_started:
-            chunk = self._start(chunk)
+            chunk = self._detect_format(chunk)
         if self._is_document or b"\n" not in chunk:
             self._store_piece(chunk)
             return
@@ -73,7 +73,8 @@ class EventParser:
         """Whether the body is one JSON document."""
         return self._is_document
 
-    def _start(self, chunk: bytes) -> bytes:
+    def _detect_format(self, chunk: bytes) -> bytes:
+        """Detect whether the body is a JSON document; return the bytes so far without leading blank lines."""
         body_start = (b"".join(self._pieces) + chunk).lstrip(_LEADING_BYTES)
         self._pieces.clear()
         self._byte_count = 0
@@ -152,5 +153,7 @@ def _is_nested_too_deeply(value: object) -> bool:
         containers = [item for item in level if isinstance(item, dict | list)]
         if not containers:
             return False
-        level = [child for item in containers for child in (item.values() if isinstance(item, dict) else item)]
+        level = []
+        for container in containers:
+            level.extend(container.values() if isinstance(container, dict) else container)
     return True

@@ -7,8 +7,10 @@ from core.jsonio import JsonObject
 
 # OpenAI's value for a negligible probability.
 _MIN_LOGPROB = -9999.0
+# Larger indexes in annotations are errors of the server.
 _INDEX_LIMIT = 2**53
 
+# The fields of each annotation type; an annotation without the first field is dropped.
 _ANNOTATION_FIELDS: dict[str, dict[str, type]] = {
     "url_citation": {"url": str, "title": str, "start_index": int, "end_index": int},
     "file_citation": {"file_id": str, "filename": str, "index": int},
@@ -24,24 +26,21 @@ _ANNOTATION_FIELDS: dict[str, dict[str, type]] = {
 
 
 def convert_logprobs(value: Any, max_alternatives: int) -> tuple[JsonObject, ...]:
-    """Convert the log probabilities of a text's tokens to the wire format, without invalid values.
+    """Convert the log probabilities of a text's tokens to the wire format; invalid values are replaced.
 
     Args:
         value: the list from the model server.
         max_alternatives: requested number of alternatives per token; some servers send more.
     """
-    return tuple(
-        _convert_token(token)
-        | {
-            "top_logprobs": [
-                _convert_token(other) for other in _select_objects(token.get("top_logprobs"))[:max_alternatives]
-            ]
-        }
-        for token in _select_objects(value)
-    )
+    logprobs: list[JsonObject] = []
+    for token in _select_objects(value):
+        alternatives = _select_objects(token.get("top_logprobs"))[:max_alternatives]
+        logprobs.append(_convert_token(token) | {"top_logprobs": [_convert_token(other) for other in alternatives]})
+    return tuple(logprobs)
 
 
 def _select_objects(value: Any) -> list[JsonObject]:
+    """Return the elements of a list that are objects; empty if the value is not a list."""
     return [element for element in value if isinstance(element, dict)] if isinstance(value, list) else []
 
 
@@ -59,6 +58,8 @@ def _convert_token(fields: JsonObject) -> JsonObject:
 def convert_annotation(value: Any) -> JsonObject | None:
     """Convert an annotation to the wire format; return None if its type is unknown or its first field is missing.
 
+    Other missing or invalid fields get an empty string or 0.
+
     Args:
         value: the object from the model server. Its fields may be nested under the name of its type.
     """
@@ -66,7 +67,7 @@ def convert_annotation(value: Any) -> JsonObject | None:
         return None
     annotation_type = value["type"]
     fields: JsonObject = value[annotation_type] if isinstance(value.get(annotation_type), dict) else value
-    required_name, *_ = _ANNOTATION_FIELDS[annotation_type]
+    required_name = next(iter(_ANNOTATION_FIELDS[annotation_type]))
     if not isinstance(fields.get(required_name), str):
         return None
     annotation: JsonObject = {"type": annotation_type}

@@ -1,4 +1,4 @@
-"""Selects the tools and the tool choice of a request for the model server."""
+"""Selects the tools and the tool choice that a request to a model server contains."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from core.wire.tools import AllowedTools, CustomTool, FunctionTool, NamedChoice
 
 OfferedTool = FunctionTool | CustomTool
 # If a model server supports only function tools, a custom tool is offered as a function with this single argument,
-# which contains its free-text input.
+# which contains the free-text input of the tool.
 CUSTOM_INPUT = "input"
 
 

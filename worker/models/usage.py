@@ -1,4 +1,4 @@
-"""Parses the token counts of a model server, and ignores implausible counts."""
+"""Parses the token counts of a model server, and ignores invalid counts."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ _COUNT_LIMIT = 2**53
 
 
 def parse_usage(value: Any, input_field: str, output_field: str) -> TokenUsage | None:
-    """Return the token counts, or None if they are implausible: invalid counts must not fail the response.
+    """Return the token counts, or None if they are missing or invalid: a response must not fail because of them.
 
     Args:
         value: the `usage` field from the server.
@@ -38,5 +38,5 @@ def _parse_detail(usage: JsonObject, field: str, name: str) -> int:
 def _parse_count(value: Any) -> int | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    is_plausible = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _COUNT_LIMIT
-    return value if is_plausible else None
+    is_valid = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _COUNT_LIMIT
+    return value if is_valid else None

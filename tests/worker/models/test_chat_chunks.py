@@ -283,7 +283,7 @@ def test_the_end_of_a_connection_completes_an_answer_only_after_a_finish_reason(
 def test_an_answer_as_one_document_needs_no_finish_reason() -> None:
     reader = create_reader()
     message = {"role": "assistant", "content": "a", "tool_calls": [call_piece(0, "c1", "f", "{}")]}
-    outputs = reader.complete_outputs({"choices": [{"message": message}]})
+    outputs = reader.read_document({"choices": [{"message": message}]})
 
     assert [*outputs, *reader.end(has_end_marker=False)] == [
         TextDelta("a"),

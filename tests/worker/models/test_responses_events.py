@@ -245,12 +245,10 @@ def test_a_stream_without_a_last_event_raises_an_error() -> None:
 
 def test_a_response_as_one_document_is_read_like_a_last_event() -> None:
     reader = EventReader(create_request())
-    outputs = reader.complete_outputs(
-        {"object": "response", "status": "completed", "output": [MESSAGE], "usage": USAGE}
-    )
+    outputs = reader.read_document({"object": "response", "status": "completed", "output": [MESSAGE], "usage": USAGE})
 
     assert outputs[0] == TextDelta("Yes")
     assert reader.end(has_end_marker=False) == [AnswerEnd("stop")]
     for document in ({"error": {"message": "x"}}, {"hello": 1}, [1]):
         with pytest.raises(errors.ModelServerError):
-            EventReader(create_request()).complete_outputs(document)
+            EventReader(create_request()).read_document(document)

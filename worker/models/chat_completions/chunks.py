@@ -47,7 +47,7 @@ class ChunkReader:
         self._calls = ToolCallAssembler(tool.name for tool in request.tools if hasattr(tool, "name"))
         self._wants_logprobs = request.includes_logprobs
         self._top_logprobs = request.top_logprobs
-        self._logprobs: tuple[JsonObject, ...] = ()  # of tokens without a text so far
+        self._pending_logprobs: tuple[JsonObject, ...] = ()  # of tokens for which no text has arrived yet
         has_tags = model.reasoning_format != "field" and not is_continuation
         self._think_tags = ThinkTags(starts_in_reasoning=model.reasoning_format == "open_tag") if has_tags else None
 
@@ -55,8 +55,8 @@ class ChunkReader:
         """Return the outputs that one chunk completes. See `Reader.read`."""
         return self._read_chunk(event, "delta")
 
-    def complete_outputs(self, answer: Any) -> list[Output]:
-        """Return the outputs of a chat completion that is a single JSON document. See `Reader.complete_outputs`."""
+    def read_document(self, answer: Any) -> list[Output]:
+        """Return the outputs of a chat completion that is a single JSON document. See `Reader.read_document`."""
         outputs = self._read_chunk(answer, "message")
         self.has_finish_reason = self._has_started
         return outputs
@@ -68,8 +68,8 @@ class ChunkReader:
         outputs: list[Output] = []
         if self._think_tags is not None:
             outputs += self._think_tags.end()
-        if self._logprobs and self._has_text:
-            outputs.append(TextDelta("", self._logprobs))
+        if self._pending_logprobs and self._has_text:
+            outputs.append(TextDelta("", self._pending_logprobs))
         # Drop the tool calls of a truncated answer, because the arguments of the last one are incomplete.
         if self._finish_reason in {None, "stop", "tool_calls"}:
             outputs += self._calls.complete_calls()
@@ -92,7 +92,7 @@ class ChunkReader:
     def _read_choice(self, choice: JsonObject, delta: JsonObject, outputs: list[Output]) -> None:
         logprobs = choice.get("logprobs") if self._wants_logprobs else None
         if logprobs:
-            self._logprobs += text_details.convert_logprobs(logprobs.get("content"), self._top_logprobs)
+            self._pending_logprobs += text_details.convert_logprobs(logprobs.get("content"), self._top_logprobs)
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
         if reasoning:
             self._add_reasoning(reasoning, outputs)
@@ -126,12 +126,12 @@ class ChunkReader:
                 outputs.append(RefusalDelta(str(part["refusal"])))
 
     def _add_text(self, text: str, outputs: list[Output]) -> None:
-        logprobs, self._logprobs = self._logprobs, ()
+        logprobs, self._pending_logprobs = self._pending_logprobs, ()
         self._has_text = True
         outputs.append(TextDelta(text, logprobs))
 
     def _add_reasoning(self, reasoning: Any, outputs: list[Output]) -> None:
-        self._logprobs = ()  # they belong to the reasoning and not to the text
+        self._pending_logprobs = ()  # they belong to the reasoning and not to the text
         if not isinstance(reasoning, str):
             reasoning = "".join(part["text"] for part in reasoning)
         if reasoning:
@@ -149,7 +149,7 @@ class ChunkReader:
         for piece in pieces:
             self._calls.add(piece)
         if pieces:
-            self._logprobs = ()
+            self._pending_logprobs = ()  # they belong to the tool calls and not to the text
             outputs.append(HiddenProgress())
 
     def _set_finish_reason(self, reason: str) -> None:

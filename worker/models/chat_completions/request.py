@@ -44,7 +44,8 @@ def request_body(
         # These are parameters of vLLM and SGLang. llama.cpp always continues a final assistant message.
         body |= {"continue_final_message": True, "add_generation_prompt": False}
     if request.includes_logprobs:
-        # With 0, llama.cpp would send no log probabilities. Without the field it sends unrequested alternatives.
+        # With `top_logprobs: 0`, llama.cpp would send no log probabilities. Without the field, it sends alternatives,
+        # which are removed from the answer.
         optional_fields |= {"logprobs": True, "top_logprobs": request.top_logprobs or None}
     return (
         body
@@ -59,7 +60,7 @@ def messages(instructions: str | None, context: list[Item], *, with_reasoning: b
     Args:
         instructions: text of the system message, or None.
         context: all items of the model's input.
-        with_reasoning: whether to send reasoning back to the model, as `reasoning_content` of its turn.
+        with_reasoning: whether to send reasoning items to the model, as `reasoning_content` of the assistant message.
     """
     conversation: list[JsonObject] = []
     images: list[JsonObject] = []  # images of the tool outputs of the current turn
@@ -127,7 +128,7 @@ def _add_images(conversation: list[JsonObject], images: list[JsonObject]) -> Non
 
 
 def _add_message(conversation: list[JsonObject], item: Item) -> None:
-    """Add a message; an assistant's text after tool calls becomes part of the turn with these calls."""
+    """Add a message; the text of an assistant after its tool calls is added to the message with these calls."""
     # `developer` is OpenAI's newer name for the role `system`. Most chat templates support only `system`.
     role = "system" if item["role"] == "developer" else item["role"]
     if role == "assistant" and conversation and "tool_calls" in conversation[-1]:
@@ -137,7 +138,7 @@ def _add_message(conversation: list[JsonObject], item: Item) -> None:
 
 
 def _add_call(conversation: list[JsonObject], item: Item) -> None:
-    """Add a tool call to the assistant turn that it belongs to."""
+    """Add a tool call to the last message if the assistant sent it, or else to a new message."""
     arguments = item.get("arguments")
     if arguments is None:
         arguments = jsonio.dumps({CUSTOM_INPUT: item["input"]})

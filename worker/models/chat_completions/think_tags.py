@@ -22,7 +22,7 @@ class ThinkTags:
 
     Args:
         starts_in_reasoning: whether the text starts with reasoning without an opening tag, because the prompt ends with
-            that tag.
+            this tag.
     """
 
     def __init__(self, *, starts_in_reasoning: bool) -> None:
@@ -56,11 +56,12 @@ class ThinkTags:
         return [TextDelta(text)] if text else []
 
     def _skip_opening_tag(self, text: str) -> str:
-        start = text.lstrip()
-        if start.startswith(_OPENING_TAG):
+        """Return the text after the opening tag, if any; empty if the text may be the beginning of the tag."""
+        stripped_text = text.lstrip()
+        if stripped_text.startswith(_OPENING_TAG):
             self._state = _State.REASONING
-            return start[len(_OPENING_TAG) :]
-        if _OPENING_TAG.startswith(start):
+            return stripped_text.removeprefix(_OPENING_TAG)
+        if _OPENING_TAG.startswith(stripped_text):
             self._pending = text
             return ""
         self._state = _State.REASONING if self._starts_in_reasoning else _State.OUTPUT_TEXT
@@ -73,7 +74,7 @@ class ThinkTags:
             self._state = _State.AFTER_REASONING
             reasoning = reasoning.rstrip()
         else:
-            length = _complete_length(reasoning)
+            length = _length_without_tag(reasoning)
             reasoning, self._pending = reasoning[:length], reasoning[length:]
         if not self._has_reasoning:
             reasoning = reasoning.lstrip()
@@ -83,9 +84,9 @@ class ThinkTags:
         return remainder
 
 
-def _complete_length(reasoning: str) -> int:
-    """Return the length of the reasoning without a partial closing tag at its end and the whitespace before it."""
-    partial_tag_length = next(
-        (length for length in range(len(_CLOSING_TAG) - 1, 0, -1) if reasoning.endswith(_CLOSING_TAG[:length])), 0
-    )
-    return len(reasoning[: len(reasoning) - partial_tag_length].rstrip())
+def _length_without_tag(reasoning: str) -> int:
+    """Return the length of the reasoning without a partial closing tag at its end and the whitespace before the tag."""
+    for tag_length in range(len(_CLOSING_TAG) - 1, 0, -1):
+        if reasoning.endswith(_CLOSING_TAG[:tag_length]):
+            return len(reasoning[:-tag_length].rstrip())
+    return len(reasoning.rstrip())

@@ -30,7 +30,7 @@ class ToolCallAssembler:
     def __init__(self, tool_names: Iterable[str]) -> None:
         self._tool_names = frozenset(tool_names)
         self._calls: list[_PartialCall] = []
-        self._latest: dict[int, _PartialCall] = {}  # by the server's index
+        self._latest_calls: dict[int, _PartialCall] = {}  # the latest call with each index of the server
         self._argument_length = 0
 
     def add(self, piece: JsonObject) -> None:
@@ -41,7 +41,7 @@ class ToolCallAssembler:
         """
         function = piece.get("function") or {}
         name = function.get("name")
-        call = self._find_call(piece.get("index"), str(piece.get("id") or ""), has_name=bool(name))
+        call = self._find_or_add_call(piece.get("index"), str(piece.get("id") or ""), has_name=bool(name))
         if name:
             call.name_pieces.append(str(name))
         arguments = function.get("arguments")
@@ -54,7 +54,7 @@ class ToolCallAssembler:
             raise errors.PermanentError("The model server made more tool calls than are supported.")
 
     def complete_calls(self) -> list[ToolCall]:
-        """Return all calls in order; an ID that was already used is replaced by an empty ID.
+        """Return all calls in the order of their indexes; an ID that an earlier call has is replaced by an empty ID.
 
         Raises:
             errors.PermanentError: a call has no tool name.
@@ -68,24 +68,24 @@ class ToolCallAssembler:
             ids.add(call.id)
         return tool_calls
 
-    def _find_call(self, index: object, call_id: str, *, has_name: bool) -> _PartialCall:
-        """Return the call to which a piece belongs.
+    def _find_or_add_call(self, index: object, call_id: str, *, has_name: bool) -> _PartialCall:
+        """Return the call to which a piece belongs; add the call if the piece is its first.
 
         If a server sends no valid index, a new ID starts a new call, and a piece without an ID continues the last
         call. If a server gives all calls the same index, a new ID with a name starts a new call.
         """
-        number = _parse_index(index)
-        if number is None:
+        call_index = _parse_index(index)
+        if call_index is None:
             last_call = self._calls[-1] if self._calls else None
             if last_call is not None and (not call_id or call_id == last_call.id):
                 return last_call
-            number = len(self._calls)
+            call_index = len(self._calls)
         else:
-            latest_call = self._latest.get(number)
+            latest_call = self._latest_calls.get(call_index)
             if latest_call is not None and not (has_name and call_id and latest_call.id and call_id != latest_call.id):
                 latest_call.id = latest_call.id or call_id
                 return latest_call
-        call = self._latest[number] = _PartialCall(number, call_id)
+        call = self._latest_calls[call_index] = _PartialCall(call_index, call_id)
         self._calls.append(call)
         return call
 
@@ -94,10 +94,11 @@ class ToolCallAssembler:
         if not call.name_pieces:
             raise errors.PermanentError("The model server called a tool without naming it.")
         joined_name = "".join(call.name_pieces)
-        offered_name = next(
-            (name for name in (joined_name, *reversed(call.name_pieces)) if name in self._tool_names), None
-        )
-        return offered_name or (joined_name if len(set(call.name_pieces)) > 1 else call.name_pieces[0])
+        for name in (joined_name, *reversed(call.name_pieces)):
+            if name in self._tool_names:
+                return name
+        is_repeated = len(set(call.name_pieces)) == 1
+        return call.name_pieces[0] if is_repeated else joined_name
 
 
 def _parse_index(index: object) -> int | None:

@@ -41,9 +41,9 @@ class EventReader:
         self.is_complete = False
         self._wants_logprobs = request.includes_logprobs
         self._top_logprobs = request.top_logprobs
-        self._part_indexes: tuple[Any, ...] | None = None  # the server's indexes of the current part
+        self._part_indexes: tuple[Any, ...] | None = None  # output, content and summary index of the current part
         self._item_count = 0  # number of complete and partial items
-        self._tool_calls: dict[str, ToolCall] = {}  # by call ID
+        self._tool_calls: dict[str, ToolCall] = {}  # by call ID, or by a unique text if there is none
         self._finish_reason: str | None = None
         self._handlers: dict[Any, Callable[[JsonObject], list[Output]]] = {
             "response.output_text.delta": self._read_text,
@@ -69,8 +69,8 @@ class EventReader:
         except (AttributeError, TypeError, KeyError, ValueError) as error:
             raise errors.PermanentError("The model server sent something that is not a Responses API event.") from error
 
-    def complete_outputs(self, answer: Any) -> list[Output]:
-        """Return the outputs of a response that is a single JSON document. See `Reader.complete_outputs`."""
+    def read_document(self, answer: Any) -> list[Output]:
+        """Return the outputs of a response that is a single JSON document. See `Reader.read_document`."""
         if isinstance(answer, dict) and isinstance(answer.get("output"), list):
             return self.read({"type": f"response.{answer.get('status') or 'completed'}", "response": answer})
         if isinstance(answer, dict) and (answer.get("error") or answer.get("detail") or answer.get("message")):
@@ -120,9 +120,11 @@ class EventReader:
         indexes = (event.get("output_index"), event.get("content_index"), event.get("summary_index"))
         previous_indexes, self._part_indexes = self._part_indexes, indexes
         if previous_indexes == indexes or previous_indexes is None:
-            self._item_count += previous_indexes is None
+            if previous_indexes is None:
+                self._item_count += 1
             return [output]
-        if previous_indexes[0] == indexes[0]:
+        is_same_item = previous_indexes[0] == indexes[0]
+        if is_same_item:
             return [PartEnd(), output]
         self._item_count += 1
         return [ItemEnd(), output]
@@ -131,14 +133,15 @@ class EventReader:
         item = event["item"]
         had_deltas = self._part_indexes is not None and self._part_indexes[0] == event.get("output_index")
         self._part_indexes = None
-        self._item_count += not had_deltas
+        if not had_deltas:
+            self._item_count += 1
         return self._item_outputs(item, had_deltas=had_deltas)
 
     def _item_outputs(self, item: JsonObject, *, had_deltas: bool) -> list[Output]:
         """Return the outputs of a complete item.
 
         Args:
-            had_deltas: whether its text has already been read in deltas.
+            had_deltas: whether the text of the item has already been read in deltas.
         """
         match item.get("type"):
             case "function_call":
@@ -164,13 +167,14 @@ class EventReader:
         call_id = str(item.get("call_id") or item.get("id") or "")
         if call_id in self._tool_calls:
             return []
-        self._tool_calls[call_id or f"the {len(self._tool_calls)}th"] = ToolCall(call_id, name, arguments)
+        call_key = call_id or f"call {len(self._tool_calls)} without an ID"
+        self._tool_calls[call_key] = ToolCall(call_id, name, arguments)
         if len(self._tool_calls) > CALLS_LIMIT:
             raise errors.PermanentError("The model server made more tool calls than are supported.")
         return [HiddenProgress()]
 
     def _complete_tool_calls(self) -> list[Output]:
-        """Return the tool calls at the end of a turn; none if the turn was truncated, because calls may be missing."""
+        """Return all tool calls of the answer; none if the answer was truncated, because calls may be missing."""
         return [] if self._finish_reason in _INCOMPLETE_REASONS.values() else list(self._tool_calls.values())
 
     def _part_outputs(self, parts: Any) -> list[Output]:
@@ -200,7 +204,7 @@ class EventReader:
     def _end_response(self, event: JsonObject) -> list[Output]:
         response = event["response"]
         self._finish_reason = self._end_reason(event["type"], response)
-        # Some servers send only this event, or no events for tool calls.
+        # Some servers send no events except this one, or no events for tool calls.
         unread_items = [item for item in response.get("output") or () if not self._item_count or item.get("call_id")]
         outputs = [
             output for item in unread_items for output in self._item_outputs(item, had_deltas=False)

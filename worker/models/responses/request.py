@@ -53,7 +53,7 @@ def request_body(model: ModelConfig, model_name: str, request: CreateResponse, c
 
 
 def _should_send(item: Item, *, with_reasoning: bool) -> bool:
-    """Return whether to send an item: never items of hosted tools, and reasoning only if the model supports it."""
+    """Return whether to send an item: items of hosted tools are never sent, reasoning only if the model supports it."""
     if item["type"] == "reasoning":
         return with_reasoning and bool(item.get("encrypted_content") or item.get("content"))
     return item["type"] == "message" or item["type"] in _CALL_TYPES | _OUTPUT_TYPES
@@ -87,7 +87,7 @@ def _text_options(request: CreateResponse) -> JsonObject:
 def _included_fields(request: CreateResponse, *, with_reasoning: bool) -> list[str]:
     """Return the optional data to include in the answer.
 
-    This includes encrypted reasoning, which must be sent back in later turns because the model server stores nothing.
+    The model server stores nothing, so its encrypted reasoning is included in the answer and sent back in later turns.
     """
     fields = []
     if with_reasoning or "reasoning.encrypted_content" in request.include:
@@ -98,8 +98,7 @@ def _included_fields(request: CreateResponse, *, with_reasoning: bool) -> list[s
 
 
 def _convert_tool(tool: FunctionTool | CustomTool) -> JsonObject:
-    return tool.model_dump(exclude_none=True) | (
-        {"parameters": tool.parameters or {"type": "object", "properties": {}}}
-        if isinstance(tool, FunctionTool)
-        else {}
-    )
+    fields = tool.model_dump(exclude_none=True)
+    if isinstance(tool, FunctionTool):
+        fields["parameters"] = tool.parameters or {"type": "object", "properties": {}}
+    return fields
