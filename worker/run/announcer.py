@@ -9,9 +9,9 @@ from core.runs.attempts import Batch
 
 
 class Announcer:
-    """Publishes committed batches in order; batches that arrive during one publication form the next.
+    """Publishes committed batches in order; batches that arrive during a publication form the next publication.
 
-    The backlog stays small even if Redis hangs: the publication blocks for one second, and then the bus drops the
+    The backlog stays small even if Redis hangs: a publication blocks for at most one second, and then the bus drops all
     batches of the next second. Readers find unpublished events in Postgres.
     """
 

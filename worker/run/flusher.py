@@ -16,7 +16,8 @@ from worker.run.run import Run, StopReason
 log = logging.getLogger(__name__)
 
 _RETRY_INTERVAL_S = 0.2
-# The first output of a run does not wait for the next regular flush. Before the flusher writes it, the flusher idles
+_LAST_BATCH_POLL_INTERVAL_S = 0.02
+# The first output of a run does not wait for the next regular flush. Before the flusher writes first outputs, it idles
 # for this multiple of the duration of the last flush.
 _IDLE_FACTOR = 2
 # The pause after a flush is `flush_every_s`. After a slow flush, it is this multiple of the duration of the flush, up
@@ -37,14 +38,14 @@ class EventFlusher:
         self._first_output_pending = asyncio.Event()
         self._flush_lock = asyncio.Lock()
 
-    def wake(self, urgent: bool) -> None:
+    def wake(self, is_urgent: bool) -> None:
         """Wake the flusher because a run has events; they are urgent if they are the run's first output."""
         self._events_pending.set()
-        if urgent:
+        if is_urgent:
             self._first_output_pending.set()
 
     def wake_later(self) -> None:
-        """Wake the flusher after the usual pause."""
+        """Wake the flusher after `flush_every_s`."""
         asyncio.get_running_loop().call_later(self._settings.flush_every_s, self._events_pending.set)
 
     async def take_last_batch(self, run: Run) -> Batch:
@@ -57,14 +58,14 @@ class EventFlusher:
                 if run.unwritten_batch is None or run.stop_reason is not None:
                     return run.freeze_batch()
             self._events_pending.set()
-            await asyncio.sleep(_RETRY_INTERVAL_S / 10)
+            await asyncio.sleep(_LAST_BATCH_POLL_INTERVAL_S)
 
     async def run(self) -> None:
         """Flush until cancelled."""
         while True:
             await self._events_pending.wait()
             self._events_pending.clear()
-            all_written, duration_s = await self._flush_selected(lambda run: run.has_pending_events)
+            all_written, duration_s = await self._flush_matching_runs(lambda run: run.has_pending_events)
             if all_written:
                 await self._pause(duration_s)
             else:
@@ -79,7 +80,7 @@ class EventFlusher:
         """
         deadline = time.monotonic() + max(self._settings.flush_every_s, min(duration_s * _PAUSE_FACTOR, _MAX_PAUSE_S))
         while await self._wait_for_first_output(duration_s * _IDLE_FACTOR, deadline):
-            all_written, duration_s = await self._flush_selected(lambda run: run.is_urgent)
+            all_written, duration_s = await self._flush_matching_runs(lambda run: run.is_urgent)
             if not all_written:
                 self._events_pending.set()
                 await asyncio.sleep(deadline - time.monotonic())
@@ -94,12 +95,12 @@ class EventFlusher:
             return False
         return True
 
-    async def _flush_selected(self, is_selected: Callable[[Run], bool]) -> tuple[bool, float]:
-        """Write the events of the selected runs; return whether all were written, and the duration."""
+    async def _flush_matching_runs(self, matches: Callable[[Run], bool]) -> tuple[bool, float]:
+        """Write the events of the active runs that match; return whether all were written, and the seconds it took."""
         self._first_output_pending.clear()
         started_at = time.monotonic()
         async with self._flush_lock:
-            all_written = await self._flush_runs([run for run in self._runs.list_active() if is_selected(run)])
+            all_written = await self._flush_runs([run for run in self._runs.list_active() if matches(run)])
         return all_written, time.monotonic() - started_at
 
     async def _flush_runs(self, runs: Sequence[Run]) -> bool:
@@ -109,17 +110,17 @@ class EventFlusher:
                 run.unwritten_batch = run.freeze_batch()
         runs = [run for run in runs if run.unwritten_batch is not None]
         try:
-            return await self._write_all(runs)
+            return await self._write_batches(runs)
         except errors.StoreUnavailable as error:
             log.warning("cannot write events", extra={"responses": len(runs), "cause": str(error)})
-            await self._drop_written(runs)
+            await self._drop_written_batches(runs)
         except errors.StoreDataError:
             # One of the batches is invalid: write each batch separately, so that only one run is stopped.
             for run in runs:
-                await self._write_one(run)
+                await self._write_batch(run)
         return False
 
-    async def _write_all(self, runs: Sequence[Run]) -> bool:
+    async def _write_batches(self, runs: Sequence[Run]) -> bool:
         batches = [run.unwritten_batch for run in runs if run.unwritten_batch is not None]
         if not batches:
             return True
@@ -132,24 +133,24 @@ class EventFlusher:
                 run.stop(StopReason.LOST)
         return not result.locked_ids
 
-    async def _write_one(self, run: Run) -> None:
+    async def _write_batch(self, run: Run) -> None:
         try:
-            await self._write_all([run])
+            await self._write_batches([run])
         except errors.StoreUnavailable:
-            return  # the next flush writes it
+            return  # the next flush writes the batch
         except errors.StoreDataError as error:
             log.error("cannot write events", extra={"response": run.attempt.response_id, "cause": str(error)})  # noqa: TRY400
             run.stop(StopReason.LOST)
 
-    async def _drop_written(self, runs: Sequence[Run]) -> None:
-        """After a write with an unknown outcome, drop the batches that are in the log; the others are retried."""
+    async def _drop_written_batches(self, runs: Sequence[Run]) -> None:
+        """After a write with an unknown outcome, drop the batches that are in the log, so that they are not retried."""
         batches = [run.unwritten_batch for run in runs if run.unwritten_batch is not None]
         try:
             written_ids = {
                 batch.response_id for batch in await self._runs.write(lambda: self._attempts.find_written(batches))
             }
         except errors.StoreUnavailable:
-            return  # the next flush writes them
+            return  # the next flush writes the batches
         self._announcer.announce(batch for batch in batches if batch.response_id in written_ids)
         for run in runs:
             if run.attempt.response_id in written_ids:

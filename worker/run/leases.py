@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from functools import partial
 
 from core import errors
 from core.runs.attempts import Attempts
@@ -14,13 +15,15 @@ log = logging.getLogger(__name__)
 
 # A lease that cannot be renewed is given up before it expires. The margin is this fraction of its duration.
 _MARGIN_FRACTION = 1 / 6
+# How often the expiry of leases is checked during the duration of one lease.
+_CHECKS_PER_LEASE = 30
 
 
 class LeaseKeeper:
     """Renews the leases of this process, and stops runs with a lease that may have expired.
 
     Attributes:
-        last_renewal_at: time of the last attempt to renew the leases, successful or not (monotonic clock).
+        last_renewal_at: time when the last round of renewals ended, successful or not (monotonic clock).
     """
 
     def __init__(self, attempts: Attempts, settings: Settings, runs: LiveRuns) -> None:
@@ -35,7 +38,7 @@ class LeaseKeeper:
         return requested_at + self._usable_s
 
     async def run(self) -> None:
-        """Renew leases and stop runs with expired leases until cancelled."""
+        """Renew leases, and stop runs with a lease that may have expired, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._renew_leases())
             tasks.create_task(self._stop_expired_runs())
@@ -48,9 +51,9 @@ class LeaseKeeper:
             if not runs:
                 continue
             requested_at = time.monotonic()
-            fences = [run.fence for run in runs]
+            attempt_keys = [run.attempt_key for run in runs]
             try:
-                result = await self._runs.write(lambda fences=fences: self._attempts.renew(fences))  # type: ignore[misc]
+                result = await self._runs.write(partial(self._attempts.renew, attempt_keys))
             except errors.StoreUnavailable as error:
                 log.warning("cannot renew leases", extra={"responses": len(runs), "cause": str(error)})
                 continue
@@ -61,11 +64,11 @@ class LeaseKeeper:
                     run.stop(StopReason.LOST)
 
     async def _stop_expired_runs(self) -> None:
-        """Stop runs whose lease may have expired, because Postgres was unavailable or this process was frozen."""
+        """Stop runs with a lease that may have expired because Postgres was unavailable or this process was frozen."""
         while True:
-            await asyncio.sleep(self._settings.lease_s / 30)
+            await asyncio.sleep(self._settings.lease_s / _CHECKS_PER_LEASE)
             for run in self._runs.list_active():
-                if run.has_expired:
+                if run.may_have_lost_lease:
                     log.warning(
                         "gave up a lease that could not be renewed",
                         extra={"response": run.attempt.response_id, "attempt": run.attempt.number},

@@ -13,7 +13,8 @@ ResultT = TypeVar("ResultT")
 class LiveRuns:
     """The runs of this process by response ID.
 
-    A single thread performs all their writes: two writers that lock the same rows in different orders would deadlock.
+    A single thread performs the writes of all runs: two writers that lock the same rows in different orders would
+    deadlock.
     """
 
     def __init__(self) -> None:
@@ -28,10 +29,10 @@ class LiveRuns:
         return [run for run in self._runs.values() if run.stop_reason is None]
 
     def add(self, run: Run) -> None:
-        """Add a run, and stop an older run of the same response."""
+        """Add a run, and stop the older run of the same response, if any."""
         older_run = self._runs.get(run.attempt.response_id)
         if older_run is not None:
-            # This process was frozen for longer than the lease and has then claimed the response again.
+            # This process was frozen until the lease expired, and then claimed the response again.
             older_run.stop(StopReason.LOST)
         self._runs[run.attempt.response_id] = run
 

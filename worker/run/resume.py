@@ -19,12 +19,12 @@ _CALL_TYPES = frozenset({"function_call", "custom_tool_call"})
 
 @dataclass(frozen=True)
 class Plan:
-    """The request by which the model server continues at the end of the committed output.
+    """How an attempt continues at the end of the committed output.
 
     Args:
         attempt: the attempt with the finished items in its context, and with the text to continue as its prefix.
         text: the text to continue, or None.
-        closes_open_item: whether the open item is closed as incomplete, and a new item replaces it.
+        closes_open_item: whether the open item is closed as incomplete, so that the model server begins a new item.
     """
 
     attempt: Attempt
@@ -33,7 +33,7 @@ class Plan:
 
 
 def plan_attempt(attempt: Attempt, model: ModelConfig) -> Plan | Outcome:
-    """Return a plan to continue, or the outcome of a response that is already complete or cannot continue.
+    """Return the plan for the attempt, or the outcome if the response is already complete or cannot continue.
 
     Finished items are not generated again, but become part of the model's input.
     """
@@ -44,7 +44,7 @@ def plan_attempt(attempt: Attempt, model: ModelConfig) -> Plan | Outcome:
 
 
 def _final_outcome(attempt: Attempt, model: ModelConfig) -> Outcome | None:
-    """Return the outcome of a response that needs no further request, or None."""
+    """Return the outcome of a response for which no further request is sent, or None."""
     partial_output = attempt.partial_output
     if model.on_worker_lost == "fail":
         return failed_outcome(Code.SERVER_ERROR, f"{_LOST_MESSAGE}.")
@@ -69,7 +69,7 @@ def _plan_continuation(attempt: Attempt, model: ModelConfig) -> Plan | Outcome:
 
 
 def continuation_failure(server_message: str) -> Outcome:
-    """Return the outcome of a response if the model server cannot continue its partial text.
+    """Return the outcome of a response with a partial text that the model server cannot continue.
 
     Args:
         server_message: the error message of the model server.
@@ -88,6 +88,7 @@ def _item_text(item: Item) -> str:
 
 
 def _remaining_attempt(attempt: Attempt) -> Attempt:
+    """Return the attempt with the finished items in its context and with the remaining number of output tokens."""
     finished_items = [
         item for index, item in enumerate(attempt.partial_output.output) if index not in attempt.partial_output.open
     ]

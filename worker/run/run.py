@@ -7,14 +7,15 @@ from enum import StrEnum
 from core import jsonio
 from core.jsonio import JsonObject
 from core.runs.attempt import Attempt
-from core.runs.attempts import Batch
+from core.runs.attempts import AttemptKey, Batch
 from core.wire import Event, item_events, transcript
 from core.wire.item_events import PartPath
 
-# The messages with which the pool cancels the coroutine of a run: the reason of the cancellation.
+# The messages with which the pool cancels the coroutine of a run; they are the reasons for the cancellation.
 REVOKED = "revoked"
 SHUTDOWN = "shutdown"
 
+# A response with more characters is large.
 _LARGE_CHARACTER_COUNT = 256 * 1024
 
 
@@ -56,10 +57,10 @@ class Run:
         self.on_stop: Callable[[], object] | None = None
         self._wake = wake
         self._wake_later = wake_later
-        self._has_no_output = True
+        self._has_output = False
         self._next_seq = attempt.next_seq
         self._events: list[Event] = []
-        self._text: list[str] = []
+        self._text_pieces: list[str] = []
         self._logprobs: list[JsonObject] = []
         self._token_count = 0
         self._part_path: PartPath | None = None
@@ -67,24 +68,24 @@ class Run:
 
     @property
     def is_large(self) -> bool:
-        """Whether the end of the response takes so long to write that it must not delay others in a batch."""
+        """Whether the end takes so long to write that it must not share a batch with the ends of other responses."""
         return self.attempt.has_output or self._character_count > _LARGE_CHARACTER_COUNT
 
     @property
     def has_pending_events(self) -> bool:
         """Whether there are events that may not be committed."""
-        return bool(self.unwritten_batch or self._events or self._text)
+        return bool(self.unwritten_batch or self._events or self._text_pieces)
 
     @property
-    def fence(self) -> tuple[str, int]:
+    def attempt_key(self) -> AttemptKey:
         return self.attempt.response_id, self.attempt.number
 
     @property
-    def has_expired(self) -> bool:
+    def may_have_lost_lease(self) -> bool:
         return time.monotonic() >= self.leased_until
 
     def add_running_event(self, event: Event) -> None:
-        """Add the event that the response is running; it is written together with the first output if that is soon."""
+        """Add the event that the response is running; it is written with the first output if that arrives soon."""
         self._events.append(event)
         self._wake_later()
 
@@ -92,7 +93,7 @@ class Run:
         """Add output events to the next batch, which numbers them."""
         self._join_text()
         self._events.extend(events)
-        self._announce_output()
+        self._report_output()
 
     def append_delta(
         self, part_path: PartPath, delta: str, logprobs: Iterable[JsonObject] = (), token_count: int = 1
@@ -101,20 +102,21 @@ class Run:
         if part_path != self._part_path:
             self._join_text()
             self._part_path = part_path
-        self._text.append(delta)
+        self._text_pieces.append(delta)
         self._token_count += token_count
         self._logprobs.extend(logprobs)
-        self._announce_output()
+        self._report_output()
 
-    def _announce_output(self) -> None:
-        self.is_urgent = self.is_urgent or self._has_no_output
-        self._has_no_output = False
+    def _report_output(self) -> None:
+        self.is_urgent = self.is_urgent or not self._has_output
+        self._has_output = True
         self._wake(self.is_urgent)
 
     def _join_text(self) -> None:
-        if self._text and self._part_path:
-            self._events.append(item_events.delta(self._part_path, "".join(self._text), self._logprobs))
-            self._text.clear()
+        """Replace the pending deltas of the current part by one event."""
+        if self._text_pieces and self._part_path:
+            self._events.append(item_events.delta(self._part_path, "".join(self._text_pieces), self._logprobs))
+            self._text_pieces.clear()
             self._logprobs.clear()
 
     def freeze_batch(self) -> Batch:
@@ -131,7 +133,7 @@ class Run:
         return batch
 
     def stop(self, reason: StopReason) -> None:
-        """Stop the run, which prevents further writes."""
+        """Stop the run, so that it writes nothing more; do nothing if it is already stopped."""
         if self.stop_reason is None:
             self.stop_reason = reason
             if self.on_stop is not None:

@@ -29,7 +29,7 @@ class RunSupervisor:
 
     @property
     def last_renewal_at(self) -> float:
-        """Time of the last attempt to renew leases (monotonic clock)."""
+        """Time when the last round of lease renewals ended, successful or not (monotonic clock)."""
         return self._leases.last_renewal_at
 
     async def run(self) -> None:
@@ -45,12 +45,11 @@ class RunSupervisor:
         Args:
             claimed_at: time (monotonic clock) when the claim was sent.
         """
-        flusher = self._flusher
         run = Run(
             attempt,
             leased_until=self._leases.give_up_time(claimed_at),
-            wake=flusher.wake,
-            wake_later=flusher.wake_later,
+            wake=self._flusher.wake,
+            wake_later=self._flusher.wake_later,
         )
         self._runs.add(run)
         try:

@@ -11,7 +11,7 @@ from worker.models.tokenizers import Tokenizers
 
 
 class ContextTrimmer:
-    """Trims the context of one attempt until it fits the model.
+    """Trims the context of one attempt until the context fits the model.
 
     Attributes:
         attempt: the attempt with its remaining context.
@@ -24,7 +24,7 @@ class ContextTrimmer:
         self._context = attempt.context
         self._cuts = [0]  # positions in the context at which it may begin
         self._sizes: list[int] = []  # size of the context after each cut, in characters
-        self._cut_index = 0  # of the current cut
+        self._cut_index = 0  # index of the current cut in `_cuts`
         self._trim_count = 0
 
     async def trim_context(self, error: errors.ContextExceeded, base_url: str) -> list[str] | None:
@@ -32,7 +32,7 @@ class ContextTrimmer:
 
         Args:
             error: the error of the model server.
-            base_url: URL of this server, without a trailing slash.
+            base_url: URL of the model server, without a trailing slash.
 
         Returns:
             The IDs of all dropped items; None if no more turns can be dropped or the request does not allow it.
@@ -41,8 +41,8 @@ class ContextTrimmer:
             return None
         if not self._sizes:
             self._cuts += truncation.cuts(self._context)
-            sizes = [*accumulate(len(jsonio.dumps(item)) for item in reversed(self._context))][::-1]
-            self._sizes = [sizes[cut] for cut in self._cuts]
+            sizes_from_end = list(accumulate(len(jsonio.dumps(item)) for item in reversed(self._context)))
+            self._sizes = [sizes_from_end[-1 - cut] for cut in self._cuts]
         self._trim_count += 1
         cut_index = await self._find_sufficient_cut(error, base_url)
         if cut_index is None:
@@ -73,6 +73,7 @@ class ContextTrimmer:
         return first
 
     async def _does_context_fit(self, cut_index: int, error: errors.ContextExceeded, base_url: str) -> bool | None:
+        """Return whether the context after the cut fits; None if the token count or the limit is unknown."""
         attempt = self.attempt
         context, _ = truncation.cut(self._context, self._cuts[cut_index])
         count = await self._tokenizers.count(self._model, base_url, replace(attempt, context=context))

@@ -1,4 +1,4 @@
-"""The token usage that is reported to the client: that of the response, as if it had had only one attempt."""
+"""The token usage that clients receive: usage of the whole response, as if it had only one attempt."""
 
 from core import jsonio
 from core.context import parts
@@ -9,10 +9,10 @@ from worker.models.protocol import TokenUsage
 
 # Estimated number of characters per token, for model servers that do not count tokens.
 _CHARACTERS_PER_TOKEN = 4
-# Tokens that a model server may count in addition to the text: its template, and the hidden reasoning of one answer.
+# Maximum number of tokens that a server counts in addition to the text: its template, and hidden reasoning.
 _TEMPLATE_TOKENS = 16_384
 _HIDDEN_TOKENS = 1_000_000
-# Tokens of one image or file, whose bytes are not part of the context's text.
+# Maximum number of tokens of one image or file. Its bytes are not part of the text of the context.
 _MEDIA_TOKENS = 65_536
 
 
@@ -26,12 +26,12 @@ def is_plausible(token_usage: TokenUsage, attempt: Attempt, output_bytes: int, c
         context_window: maximum number of tokens of the prompt and the output together, if it is configured.
     """
     limit = attempt.request.max_output_tokens
-    max_output = output_bytes + _HIDDEN_TOKENS if limit is None else limit + _TEMPLATE_TOKENS
+    max_output_tokens = output_bytes + _HIDDEN_TOKENS if limit is None else limit + _TEMPLATE_TOKENS
     if context_window is not None and token_usage.input_tokens + token_usage.output_tokens > context_window:
         return False
-    if token_usage.output_tokens > max_output:
+    if token_usage.output_tokens > max_output_tokens:
         return False
-    # Serializing a long prompt costs more than the rest of the end of a response.
+    # Serialize the prompt only if necessary: a long prompt takes more time than all other work at the end of a run.
     return token_usage.input_tokens <= _TEMPLATE_TOKENS or token_usage.input_tokens <= _max_input_tokens(attempt)
 
 
@@ -51,7 +51,8 @@ def estimated_input_tokens(attempt: Attempt) -> int:
 def response_usage(attempt: Attempt, token_usage: TokenUsage) -> JsonObject:
     """Return the `usage` field of a response: the input tokens once, and the output tokens of all attempts.
 
-    Output of earlier attempts is not counted as input, although it was part of the input of a later attempt.
+    If the last attempt continues a partial text, the output of earlier attempts is not counted as input, although it
+    was part of the last request.
 
     Args:
         attempt: the last attempt.
