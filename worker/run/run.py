@@ -30,7 +30,7 @@ class Run:
     """The state of an attempt in its worker.
 
     Args:
-        leased_until: initial value of the attribute.
+        leased_until: initial value of the attribute `leased_until`.
         wake: called when there are events to write; its argument is whether they include the run's first output.
         wake_later: called when there are events to write for which no client waits.
 

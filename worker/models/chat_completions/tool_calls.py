@@ -62,9 +62,8 @@ class ToolCallAssembler:
         ids: set[str] = set()
         tool_calls: list[ToolCall] = []
         for call in sorted(self._calls, key=lambda call: call.index):
-            tool_calls.append(
-                ToolCall("" if call.id in ids else call.id, self._tool_name(call), "".join(call.argument_pieces))
-            )
+            call_id = "" if call.id in ids else call.id
+            tool_calls.append(ToolCall(call_id, self._tool_name(call), "".join(call.argument_pieces)))
             ids.add(call.id)
         return tool_calls
 
