@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 from wsgiref.types import WSGIEnvironment
 
@@ -33,19 +33,41 @@ def json_body(exchange: Exchange) -> JsonObject:
         errors.RequestTooLarge: the body exceeds the size limit.
         errors.ServerBusy: no thread is available to wait for the body.
     """
+    return decode_body(_read_exchange(exchange))
+
+
+def reserved_json_body(exchange: Exchange) -> tuple[JsonObject, ExitStack]:
+    """Read the request body as `json_body` does, but decode a large body only when there is capacity for it.
+
+    Returns:
+        The body, and the capacity that it occupies, which the caller must release.
+
+    Raises:
+        errors.ServerBusy: no thread is available to wait for the body, or there was no capacity in time.
+    """
+    body_bytes = _read_exchange(exchange)
+    reservation = exchange.core.large_requests.reserve_bytes(len(body_bytes))
+    try:
+        return decode_body(body_bytes), reservation
+    except BaseException:
+        reservation.close()
+        raise
+
+
+def _read_exchange(exchange: Exchange) -> bytes:
     limit_bytes = exchange.core.settings.body_limit_bytes
-    return read_json(exchange.environ, limit_bytes, exchange.core.wait_slots.upload_slot())
+    return read_body(exchange.environ, limit_bytes, exchange.core.wait_slots.upload_slot())
 
 
-def read_json(environ: WSGIEnvironment, limit_bytes: int, upload_slot: AbstractContextManager[object]) -> JsonObject:
-    """Read the body of a request as a JSON object.
+def read_body(environ: WSGIEnvironment, limit_bytes: int, upload_slot: AbstractContextManager[object]) -> bytes:
+    """Read the body of a request, and decompress it.
 
     Args:
         limit_bytes: maximum size of the body, before and after decompression.
         upload_slot: a context manager that is active while the body is read.
 
     Raises:
-        errors.InvalidRequest: the body is not a JSON object, or its content type or encoding is not supported.
+        errors.InvalidRequest: the content type or the encoding is not supported, or the body is not valid gzip.
         errors.RequestTooLarge: the body exceeds the size limit, before or after decompression.
     """
     if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() not in {"application/json", ""}:
@@ -56,8 +78,8 @@ def read_json(environ: WSGIEnvironment, limit_bytes: int, upload_slot: AbstractC
             f"Content-Encoding '{encoding[:QUOTE_LIMIT]}' is not supported: send plain JSON or gzip."
         )
     with upload_slot:
-        body_bytes = _read_bytes(environ, limit_bytes)
-    return decode_body(_decompress(body_bytes, limit_bytes) if encoding.lower() == "gzip" else body_bytes)
+        sent_bytes = _read_bytes(environ, limit_bytes)
+    return _decompress(sent_bytes, limit_bytes) if encoding.lower() == "gzip" else sent_bytes
 
 
 def decode_body(body_bytes: bytes) -> JsonObject:

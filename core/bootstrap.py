@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from core import errors, schema_version
 from core.circuits.circuits import Circuits
@@ -20,6 +20,7 @@ from core.quota.ledger import Ledger
 from core.quota.token_bucket import Credits
 from core.responses.accept import ResponseAcceptor
 from core.responses.create import Creation
+from core.responses.large_requests import LargeRequests
 from core.responses.operations import Operations
 from core.responses.read import Responses
 from core.runs.attempts import Attempts
@@ -80,6 +81,7 @@ class Core:
     sweep: Sweep
     bus: Bus
     seals: Seals
+    large_requests: LargeRequests = field(default_factory=LargeRequests)
 
 
 def database_url(settings: Settings) -> str:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 from werkzeug.wsgi import ClosingIterator
 
@@ -23,12 +24,15 @@ FIRST_BYTE_TIMEOUT_S = 3.0
 KEEP_ALIVE_INTERVAL_S = 1.0
 
 
-def create_and_wait(exchange: Exchange, request: CreateResponse, idempotency_key: IdempotencyKey | None) -> Answer:
+def create_and_wait(
+    exchange: Exchange, request: CreateResponse, idempotency_key: IdempotencyKey | None, reservation: ExitStack
+) -> Answer:
     """Create a response and answer with its final object; if the client disconnects, the response is cancelled.
 
     Args:
         idempotency_key: the key of the request, if any. With a key, the client may repeat the request, so the response
             is not cancelled immediately, but only after no client has waited for it for some time.
+        reservation: the capacity that the request occupies until the response is created.
     """
     wait_slots = exchange.core.wait_slots
     slot = wait_slots.take_slot()
@@ -37,6 +41,7 @@ def create_and_wait(exchange: Exchange, request: CreateResponse, idempotency_key
     except BaseException:
         slot.leave()
         raise
+    reservation.close()
     exchange.allowance = new_response.allowance
     return _answer_when_ended(
         exchange, slot, new_response, is_stored=request.store, is_repeatable=idempotency_key is not None

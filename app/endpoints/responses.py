@@ -1,6 +1,7 @@
 """Endpoints under /v1/responses: create, poll, stream, delete and cancel."""
 
 import time
+from contextlib import ExitStack
 
 from app import bodies, parsing, query
 from app.auth import Reauthentication
@@ -18,12 +19,21 @@ POLL_AFTER_MS = "1000"
 
 def create_response(exchange: Exchange) -> Answer:
     """Create a response, and answer with its initial object, its event stream or its final object."""
-    body = bodies.json_body(exchange)
-    request = parsing.create_response(body, strict=exchange.core.settings.strict_params)
-    key = parsing.idempotency_key(exchange, body)
+    body, reservation = bodies.reserved_json_body(exchange)
+    with reservation:
+        request = parsing.create_response(body, strict=exchange.core.settings.strict_params)
+        key = parsing.idempotency_key(exchange, body)
+        return _create_and_answer(exchange, request, key, reservation)
+
+
+def _create_and_answer(
+    exchange: Exchange, request: CreateResponse, key: IdempotencyKey | None, reservation: ExitStack
+) -> Answer:
     if request.stream:
-        return streaming.create_stream(exchange, request, key)
-    return (_create_in_background if request.background else foreground.create_and_wait)(exchange, request, key)
+        return streaming.create_stream(exchange, request, key, reservation)
+    if request.background:
+        return _create_in_background(exchange, request, key)
+    return foreground.create_and_wait(exchange, request, key, reservation)
 
 
 def _create_in_background(

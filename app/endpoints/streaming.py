@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 from app import sse
 from app.auth import Reauthentication
 from app.http import Answer, Exchange
 from app.sse import StreamEnd
 from core.bootstrap import Core
-from core.responses.created import CreatedResponse, IdempotencyKey
+from core.responses.created import IdempotencyKey
 from core.streams.wait_slots import WaitSlot
 from core.wire.request import CreateResponse
 
@@ -17,15 +17,21 @@ from core.wire.request import CreateResponse
 FOREGROUND_PING_INTERVAL_S = 2.0
 
 
-def create_stream(exchange: Exchange, request: CreateResponse, idempotency_key: IdempotencyKey | None) -> Answer:
+def create_stream(
+    exchange: Exchange, request: CreateResponse, idempotency_key: IdempotencyKey | None, reservation: ExitStack
+) -> Answer:
     """Create a response and stream its events.
 
     A foreground response is cancelled when its reader disconnects, unless the request has an idempotency key.
+
+    Args:
+        reservation: the capacity that the request occupies until the response is created.
     """
     core = exchange.core
     slot = core.wait_slots.take_slot()
     try:
         new_response = core.creation.create(exchange.caller, request, idempotency_key)
+        reservation.close()
         exchange.allowance = new_response.allowance
         heartbeat_s = (
             core.settings.ping_s if request.background else min(FOREGROUND_PING_INTERVAL_S, core.settings.ping_s)
@@ -39,7 +45,9 @@ def create_stream(exchange: Exchange, request: CreateResponse, idempotency_key: 
     on_close = (
         _slot_release(slot)
         if request.background
-        else _foreground_end(core, slot, new_response, request, idempotency_key)
+        else _foreground_end(
+            core, slot, new_response.id, is_stored=request.store, is_repeatable=idempotency_key is not None
+        )
     )
     return sse.answer(_prepend_batch(first_batch, batches), -1, on_close, stall_s=core.settings.stall_s)
 
@@ -87,19 +95,15 @@ def _slot_release(slot: WaitSlot) -> Callable[[StreamEnd], None]:
 
 
 def _foreground_end(
-    core: Core,
-    slot: WaitSlot,
-    new_response: CreatedResponse,
-    request: CreateResponse,
-    idempotency_key: IdempotencyKey | None,
+    core: Core, slot: WaitSlot, response_id: str, *, is_stored: bool, is_repeatable: bool
 ) -> Callable[[StreamEnd], None]:
     def on_close(stream_end: StreamEnd) -> None:
         slot.leave()
-        if idempotency_key is not None:
+        if is_repeatable:
             return  # the client may repeat the request with this key to get the response
         if stream_end == StreamEnd.DISCONNECTED:
-            core.wait_slots.cancel_orphan(new_response.id)
-        elif stream_end == StreamEnd.COMPLETE and not request.store:
-            core.wait_slots.delete_unstored(new_response.id)
+            core.wait_slots.cancel_orphan(response_id)
+        elif stream_end == StreamEnd.COMPLETE and not is_stored:
+            core.wait_slots.delete_unstored(response_id)
 
     return on_close
