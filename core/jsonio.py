@@ -14,6 +14,11 @@ def dumps(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
+def json_fragment(text: str) -> object:
+    """Return a value that `dumps` writes as this JSON text, without parsing it."""
+    return orjson.Fragment(text)
+
+
 def loads(text: str | bytes) -> Any:
     """Parse JSON text that Backburner has written."""
     return orjson.loads(text)

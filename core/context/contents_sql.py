@@ -1,23 +1,51 @@
-"""SQL of contents: large images and files, each stored once per project while a response refers to it.
+"""SQL of contents: large parts of requests, each stored once per project while a response refers to it.
 
-Hand-written, because every request with images or files runs it.
+Hand-written, because every request with images, files or large fields runs it.
 """
 
+import contextlib
 from collections.abc import Collection, Mapping
 
+from psycopg.errors import LockNotAvailable
+
 from core.database import Connection
+
+# Maximum number of contents per statement that reads them.
+_READ_COUNT = 8
+# How often an insert waits, each time up to `lock_timeout`, for a transaction that inserts the same content: that
+# transaction may insert many others before it is committed.
+_MAX_LOCK_WAITS = 8
 
 
 def insert(connection: Connection, project_id: str, contents: Mapping[str, str]) -> None:
     """Insert contents by their SHA-256 in hex; existing contents do not change.
 
-    An existing content may be deleted before a response refers to it; `insert_references` then fails.
+    The connection must be in a transaction. Existing contents are locked, so that they are not deleted before a
+    response refers to them. A content that another transaction inserts concurrently is not locked, and may be deleted;
+    `insert_references` then fails.
     """
-    for content_id in sorted(contents):
-        connection.execute(
-            "insert into contents (project_id, id, data) values (%s, %s, %s) on conflict do nothing",
-            (project_id, content_id, contents[content_id]),
-        )
+    if not contents:
+        return
+    rows = connection.execute(
+        "select id from contents where project_id = %s and id = any (%s) order by id for key share",
+        (project_id, list(contents)),
+    )
+    existing_ids = {str(row[0]) for row in rows}
+    for content_id in sorted(contents.keys() - existing_ids):
+        for _ in range(_MAX_LOCK_WAITS - 1):
+            with contextlib.suppress(LockNotAvailable), connection.transaction():
+                _insert_content(connection, project_id, content_id, contents[content_id])
+                break
+        else:
+            _insert_content(connection, project_id, content_id, contents[content_id])
+
+
+def _insert_content(connection: Connection, project_id: str, content_id: str, text: str) -> None:
+    # One statement for each content, because the time of a statement is limited.
+    connection.execute(
+        "insert into contents (project_id, id, data) values (%s, %s, %b::text) on conflict do nothing",
+        (project_id, content_id, text),
+    )
 
 
 def insert_references(connection: Connection, project_id: str, response_id: str, content_ids: Collection[str]) -> None:
@@ -45,12 +73,15 @@ def copy_references(connection: Connection, source_id: str, response_id: str) ->
 
 def read(connection: Connection, response_id: str, content_ids: Collection[str]) -> dict[str, str]:
     """Read contents of a response, by ID; IDs to which the response does not refer are omitted."""
-    rows = connection.execute(
-        "select c.id, c.data from response_contents r join contents c on c.project_id = r.project_id"
-        " and c.id = r.content_id where r.response_id = %s and r.content_id = any (%s)",
-        (response_id, list(content_ids)),
-    )
-    return {str(row[0]): str(row[1]) for row in rows}
+    ids, contents = sorted(content_ids), dict[str, str]()
+    for start in range(0, len(ids), _READ_COUNT):
+        rows = connection.execute(
+            "select c.id, c.data from response_contents r join contents c on c.project_id = r.project_id"
+            " and c.id = r.content_id where r.response_id = %s and r.content_id = any (%s)",
+            (response_id, ids[start : start + _READ_COUNT]),
+        )
+        contents |= {str(row[0]): str(row[1]) for row in rows}
+    return contents
 
 
 def sizes(connection: Connection, response_id: str) -> dict[str, int]:

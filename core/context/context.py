@@ -1,10 +1,12 @@
 """Builds the context of a response from its parent's context and output, and from the input of its request."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from core import errors, ids, jsonio
-from core.context import items_sql, parents_sql, parts, reasoning
+from core.context import items_sql, large_fields, parents_sql, parts, reasoning
 from core.database import Connection
 from core.jsonio import JsonObject
 from core.tenants.seals import Seals
@@ -71,16 +73,63 @@ def build(connection: Connection | None, project_id: str, request: CreateRespons
     return Context(context, len(context) - inherited_count, new_ids, contents)
 
 
-def pack(request: CreateResponse, context: Context) -> str:
-    """Serialize a request and its context as JSON text for the response's row."""
+def pack(request: CreateResponse, context: Context) -> JsonObject:
+    """Return a request and its context as the JSON object in the response's row."""
     parameters = request.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"input", "prompt"})
-    return jsonio.dumps({"request": parameters, "context": context.items, "own": context.input_count})
+    return {"request": parameters, "context": context.items, "own": context.input_count}
 
 
-def unpack(text: str) -> tuple[CreateResponse, list[Item]]:
-    """Parse the result of `pack`; return the request and the items of its context."""
+def extract_large_fields(packed_request: JsonObject, contents: dict[str, str]) -> JsonObject:
+    """Replace large parameters and a large context by references; add their text to `contents` by SHA-256 in hex."""
+    parameters = large_fields.extract_fields(packed_request["request"], contents)
+    context = large_fields.extract_fields({"context": packed_request["context"]}, contents)
+    return context | {"request": parameters, "own": packed_request["own"]}
+
+
+def referenced_ids(packed_request: JsonObject) -> set[str]:
+    """Return the IDs of the contents of a packed request's large fields; empty if it has none."""
+    return large_fields.referenced_ids(packed_request) | large_fields.referenced_ids(packed_request["request"])
+
+
+class UnpackedRequest(NamedTuple):
+    """A request and the items of its context.
+
+    Args:
+        is_complete: whether the request has no large fields; if it has, they are absent.
+    """
+
+    request: CreateResponse
+    items: list[Item]
+    is_complete: bool = True
+
+
+def unpack(text: str) -> UnpackedRequest:
+    """Parse the JSON text of a packed request, without its large fields."""
     packed_request: JsonObject = jsonio.loads(text)
-    return CreateResponse.model_validate(packed_request["request"]), packed_request["context"]
+    request = CreateResponse.model_validate(packed_request["request"])
+    return UnpackedRequest(request, packed_request["context"] or [], not referenced_ids(packed_request))
+
+
+def load_request(connection: Connection, response_id: str, text: str) -> UnpackedRequest:
+    """Parse the JSON text of a response's packed request, and read its large fields.
+
+    Raises:
+        errors.NotFound: the response has just been deleted.
+    """
+    packed_request: JsonObject = jsonio.loads(text)
+    parameters = large_fields.load_fields(connection, response_id, packed_request["request"])
+    items = large_fields.load_fields(connection, response_id, packed_request)["context"]
+    return UnpackedRequest(CreateResponse.model_validate(parameters), items)
+
+
+def load_items(connection: Connection, response_id: str, text: str) -> list[Item]:
+    """Return the items of a response's context from the JSON text of its packed request.
+
+    Raises:
+        errors.NotFound: the response has just been deleted.
+    """
+    items: list[Item] = large_fields.load_fields(connection, response_id, jsonio.loads(text))["context"]
+    return items
 
 
 def _inherited_items(connection: Connection | None, project_id: str, parent_id: str | None) -> list[Item]:
@@ -90,11 +139,7 @@ def _inherited_items(connection: Connection | None, project_id: str, parent_id: 
     assert connection is not None
     parent = parents_sql.find(connection, project_id, parent_id) if ids.is_response_id(parent_id) else None
     if parent is None:
-        raise errors.InvalidRequest(
-            f"Previous response with id '{parent_id}' not found.",
-            param="previous_response_id",
-            code="previous_response_not_found",
-        )
+        raise _unknown_parent(parent_id)
     if not is_terminal(Status(parent.status)):
         raise errors.InvalidRequest(
             f"Previous response with id '{parent_id}' is still {parent.status}.",
@@ -102,7 +147,19 @@ def _inherited_items(connection: Connection | None, project_id: str, parent_id: 
             code="previous_response_not_completed",
         )
     output = jsonio.loads(parent.document)["output"]
-    return [*jsonio.loads(parent.request)["context"], *(item for item in output if item["status"] == "completed")]
+    try:
+        context = load_items(connection, parent_id, parent.request)
+    except errors.NotFound as error:
+        raise _unknown_parent(parent_id) from error
+    return [*context, *(item for item in output if item["status"] == "completed")]
+
+
+def _unknown_parent(parent_id: str) -> errors.InvalidRequest:
+    return errors.InvalidRequest(
+        f"Previous response with id '{parent_id}' not found.",
+        param="previous_response_id",
+        code="previous_response_not_found",
+    )
 
 
 def _input_items(
@@ -135,7 +192,11 @@ def _find_items(connection: Connection | None, project_id: str, item_ids: set[st
     if len(owners) > OWNERS_LIMIT:
         raise errors.InvalidRequest(f"The referenced items are from more than {OWNERS_LIMIT} responses.", param="input")
     items_by_id: dict[str, Item] = {}
-    for owned_ids, packed_request, document in owners:
-        response_items = [*jsonio.loads(packed_request)["context"], *jsonio.loads(document)["output"]]
-        items_by_id |= {item["id"]: item for item in response_items if item["id"] in owned_ids}
+    for owner in owners:
+        with contextlib.suppress(errors.NotFound):  # the owner has just been deleted, and its items with it
+            response_items = [
+                *load_items(connection, owner.response_id, owner.request),
+                *jsonio.loads(owner.document)["output"],
+            ]
+            items_by_id |= {item["id"]: item for item in response_items if item["id"] in owner.item_ids}
     return items_by_id

@@ -4,6 +4,9 @@ Hand-written, because every end of a response and every request with item refere
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from psycopg.rows import class_row
 
 from core.database import Connection
 
@@ -23,6 +26,16 @@ def insert(connection: Connection, rows: Sequence[tuple[str, str, str]]) -> None
         )
 
 
+@dataclass(frozen=True)
+class Owner:
+    """A response with the IDs of those of its items that a query asked for."""
+
+    response_id: str
+    item_ids: list[str]
+    request: str
+    document: str
+
+
 _OWNERS = """
 with newest as (
     select distinct on (i.id) i.id, i.response_id from items i join responses r on r.id = i.response_id
@@ -30,16 +43,15 @@ with newest as (
 ), owners as (
     select response_id, array_agg(id) as item_ids from newest group by response_id limit %s
 )
-select o.item_ids, r.request, r.document from owners o join responses r on r.id = o.response_id
+select r.id as response_id, o.item_ids, r.request, r.document from owners o join responses r on r.id = o.response_id
 """
 
 
-def find_owners(
-    connection: Connection, project_id: str, item_ids: Collection[str], *, limit: int
-) -> list[tuple[list[str], str, str]]:
-    """Find the newest stored response of each item; return (item IDs, request, document) of up to `limit` responses."""
-    rows = connection.execute(_OWNERS, (project_id, list(item_ids), limit))
-    return [(list(row[0]), str(row[1]), str(row[2])) for row in rows]
+def find_owners(connection: Connection, project_id: str, item_ids: Collection[str], *, limit: int) -> list[Owner]:
+    """Find the newest stored response of each item; return up to `limit` responses."""
+    with connection.cursor(row_factory=class_row(Owner)) as cursor:
+        cursor.execute(_OWNERS, (project_id, list(item_ids), limit))
+        return cursor.fetchall()
 
 
 def list_ids(connection: Connection, response_id: str) -> set[str]:

@@ -14,7 +14,7 @@ class Parent:
 
     Args:
         document: the response object, as JSON text.
-        request: the parent's packed request and context; see `core.context.context.pack`.
+        request: the parent's packed request, as JSON text; see `core.context.context.pack`.
     """
 
     status: str

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from core import errors
 from core.batcher import Batcher
-from core.database import Connection, Database, PostgresError, UniqueViolation
+from core.context import contents_sql
+from core.database import Connection, Database, ForeignKeyViolation, PostgresError, UniqueViolation
 from core.dispatch.capacity_sql import Rules
 from core.dispatch.dispatcher import Dispatch
 from core.dispatch.doorbell import Doorbell
@@ -42,7 +43,7 @@ class ResponseAcceptor:
             errors.StoreUnavailable: whether the row was written is unknown.
             PostgresError: Postgres rejects the row. Nothing was written.
         """
-        if len(row.request) <= _MAX_BATCHED_CHARACTERS:
+        if len(row.request) <= _MAX_BATCHED_CHARACTERS and not row.content_ids:
             return self._batcher.process(row) is not None
         (outcome,) = outcomes = self._write_all([row])
         if isinstance(outcome, Exception):
@@ -51,8 +52,23 @@ class ResponseAcceptor:
         return outcome is not None
 
     def write(self, connection: Connection, rows: Sequence[Draft], rules: Rules) -> set[str]:
-        """Insert rows in the caller's transaction; return the IDs that the caller must `enqueue` after the commit."""
-        return responses_sql.insert(connection, rows, {"dispatchable": self._doorbell.can_enqueue, **rules.parameters})
+        """Insert rows in the caller's transaction; return the IDs that the caller must `enqueue` after the commit.
+
+        The caller has inserted their contents, before it took locks for which others wait.
+
+        Raises:
+            errors.StoreUnavailable: a content has just been deleted; the caller must repeat the transaction.
+        """
+        dispatched_ids = responses_sql.insert(
+            connection, rows, {"dispatchable": self._doorbell.can_enqueue, **rules.parameters}
+        )
+        try:
+            for row in rows:
+                if row.content_ids:
+                    contents_sql.insert_references(connection, row.project_id, row.id, row.content_ids)
+        except ForeignKeyViolation as error:
+            raise errors.StoreUnavailable("Content that this request refers to was just deleted.") from error
+        return dispatched_ids
 
     def enqueue(self, response_ids: Sequence[str], lane: str) -> None:
         """Enqueue committed responses. Never raises `StoreUnavailable`: the sweeper recalls unclaimed responses."""
@@ -65,6 +81,11 @@ class ResponseAcceptor:
         """Insert rows in one transaction; return for each whether to enqueue it, or None if it already existed."""
 
         def write() -> set[str]:
+            if any(row.content_ids for row in rows):
+                with self._database.transaction() as connection:
+                    for row in rows:
+                        contents_sql.insert(connection, row.project_id, row.contents)
+                    return self.write(connection, rows, self._dispatch.rules)
             with self._database.connection() as connection:  # a single statement is its own transaction
                 return self.write(connection, rows, self._dispatch.rules)
 

@@ -11,7 +11,8 @@ from core.config.limits import UNLIMITED
 from core.config.live_catalog import LiveCatalog
 from core.config.tiers import Tier
 from core.context import capabilities, contents_sql, context, parts
-from core.database import Connection, Database, ForeignKeyViolation, UniqueViolation
+from core.context.stored_request import StoredRequest, prepare_request
+from core.database import Connection, Database, UniqueViolation
 from core.dispatch import lanes_sql
 from core.dispatch.capacity_sql import Rules
 from core.prompts.resolve import resolve_prompt
@@ -98,7 +99,7 @@ class Creation:
             row = self._plain_row(order)
             if row is not None:
                 is_new = self._acceptor.accept(row)
-                new_response, lane = CreatedResponse(response_id, row.document if is_new else None), None
+                new_response, lane = CreatedResponse(response_id, row.complete_document() if is_new else None), None
             else:
                 new_response, lane = self._database.run_with_retry(lambda: self._write_once(order))
         finally:
@@ -140,8 +141,6 @@ class Creation:
         except UniqueViolation:
             # Only this process generates these IDs: a duplicate means that the first attempt was committed.
             return CreatedResponse(order.response_id, None), None
-        except ForeignKeyViolation as error:
-            raise errors.StoreUnavailable("Content that this request refers to was just deleted.") from error
 
     def _standalone_context(self, catalog: Catalog, caller: Caller, request: CreateResponse) -> context.Context | None:
         """Return the context of a request that refers to no prompt, response or item; None for any other request."""
@@ -157,13 +156,15 @@ class Creation:
     def _plain_row(self, order: _Order) -> Draft | None:
         """Return the row of an order that needs no other query and no count in Postgres; None for any other order."""
         new_context, model = order.standalone_context, order.request.model or ""
-        if new_context is None or new_context.contents or parts.references(new_context.items):
+        if new_context is None or new_context.contents:
             return None
         if order.catalog.limits.limits_for(order.caller.project, model) != UNLIMITED:
             return None
         if order.catalog.get(model).concurrency is not None:
             return None
-        return self._draft(order, order.request, AdmissionResult(order.reservation.tier, NO_COST, None), new_context)
+        stored_request = self._stored_request(order, order.request, new_context)
+        admission = AdmissionResult(order.reservation.tier, NO_COST, None)
+        return self._draft(order, order.request, admission, stored_request)
 
     def _check_request(self, catalog: Catalog, request: CreateResponse) -> ModelConfig:
         """Check a request as far as possible without Postgres; return the configuration of its model."""
@@ -208,6 +209,9 @@ class Creation:
             if new_context is None:
                 new_context = context.build(connection, caller.project_id, request, self._seals)
                 self._check_context(new_context, request, model)
+        # Large contents take time to write: insert them before taking locks for which other requests wait.
+        stored_request = self._stored_request(order, request, new_context)
+        contents_sql.insert(connection, caller.project_id, stored_request.contents)
         admission_result = self._admission.admit(
             connection, catalog, caller, request.model or "", order.reservation, order.requested_tier
         )
@@ -215,18 +219,20 @@ class Creation:
         if model.concurrency is not None or limits.running is not None:
             # These limits are exact: two transactions must not count concurrently.
             lanes_sql.lock(connection)
-        row = self._draft(order, request, admission_result, new_context)
-        contents_sql.insert(connection, caller.project_id, new_context.contents)
+        row = self._draft(order, request, admission_result, stored_request)
         dispatched_ids = self._acceptor.write(connection, [row], self._rules_for(catalog))
-        content_ids = parts.references(new_context.items)
-        if content_ids:
-            contents_sql.insert_references(connection, caller.project_id, response_id, content_ids)
+        if parts.references(new_context.items):
             parts.check_size(new_context.items, contents_sql.sizes(connection, response_id), self._settings)
         lane = catalog.lanes.lane_for(admission_result.tier) if dispatched_ids else None
-        return CreatedResponse(response_id, row.document, admission_result.allowance), lane
+        return CreatedResponse(response_id, row.complete_document(), admission_result.allowance), lane
+
+    def _stored_request(self, order: _Order, request: CreateResponse, new_context: context.Context) -> StoredRequest:
+        """Serialize a request, with its prompt already expanded, and its response object."""
+        new_document = response.new_document(order.response_id, request, order.reservation.tier, order.created_at)
+        return prepare_request(request, new_context, new_document)
 
     def _draft(
-        self, order: _Order, request: CreateResponse, admission: AdmissionResult, new_context: context.Context
+        self, order: _Order, request: CreateResponse, admission: AdmissionResult, stored_request: StoredRequest
     ) -> Draft:
         """Return the row to insert.
 
@@ -234,7 +240,8 @@ class Creation:
             request: the request, with its prompt already expanded.
         """
         model = order.catalog.get(request.model or "")
-        new_document = response.new_document(order.response_id, request, admission.tier, order.created_at)
+        new_document = stored_request.document
+        new_document["service_tier"] = admission.tier.value  # may differ from that of the reservation
         queue_s, total_s = time_limits_s(request.background_options, self._settings)
         return Draft(
             id=order.response_id,
@@ -250,13 +257,15 @@ class Creation:
             total_s=total_s,
             follow_s=None if request.background else self._settings.follow_s,
             metadata=request.metadata,
-            request=context.pack(request, new_context),
+            request=stored_request.packed,
             document=jsonio.dumps(new_document),
             events=first_events(new_document, background=request.background),
-            item_ids=new_context.new_ids if request.store else [],
+            item_ids=stored_request.item_ids,
             concurrency=model.concurrency,
             reserved_requests=admission.reserved.requests,
             reserved_tokens=admission.reserved.tokens,
+            contents=stored_request.contents,
+            content_ids=stored_request.content_ids,
         )
 
 

@@ -1,9 +1,11 @@
 """The row of a new response, created by a plain request, from a prompt, in a chain or by a requeue."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from core import jsonio
+from core.context import large_fields
 from core.settings import Settings
 from core.wire import Document, transcript
 from core.wire.request import BackgroundOptions
@@ -25,6 +27,8 @@ class Draft(NamedTuple):
         item_ids: IDs of the items to which other requests may refer.
         concurrency: the model's limit on running responses, if there is one.
         requeued_from: the ID of the ended response that this one repeats, if any.
+        contents: the separately stored contents of the request, by SHA-256 in hex.
+        content_ids: the IDs of all contents to which the response refers, also of those of a parent.
     """
 
     id: str
@@ -48,6 +52,12 @@ class Draft(NamedTuple):
     reserved_requests: float = 0
     reserved_tokens: float = 0
     requeued_from: str | None = None
+    contents: Mapping[str, str] = MappingProxyType({})
+    content_ids: frozenset[str] = frozenset()
+
+    def complete_document(self) -> str:
+        """Return the response object with its large fields, as JSON text."""
+        return large_fields.render_text(self.document, self.contents)
 
 
 def first_events(document: Document, *, background: bool) -> tuple[str, ...]:

@@ -2,11 +2,10 @@
 
 import contextlib
 import time
-from collections.abc import Collection
 
 from core import errors, ids, jsonio
 from core.config.live_catalog import LiveCatalog
-from core.context import contents_sql, items_sql
+from core.context import contents_sql, items_sql, large_fields
 from core.database import Connection, Database
 from core.dispatch.dispatcher import Dispatch
 from core.jsonio import JsonObject
@@ -100,13 +99,16 @@ class Operations:
 
     def _insert(self, connection: Connection, source: Source, new_id: str) -> None:
         """Insert the new response without dispatching it."""
-        draft = self._draft(source, new_id, items_sql.list_ids(connection, source.id))
+        packed_request: JsonObject = jsonio.loads(source.request)
+        context = large_fields.load_fields(connection, source.id, packed_request)["context"]
+        referable_ids = items_sql.list_ids(connection, source.id)
+        item_ids = [item["id"] for item in context if item["id"] in referable_ids]
+        draft = self._draft(source, new_id, packed_request, item_ids)
         responses_sql.insert(connection, [draft], {"dispatchable": False, **self._dispatch.rules.parameters})
         contents_sql.copy_references(connection, source.id, new_id)
 
-    def _draft(self, source: Source, new_id: str, referable_ids: Collection[str]) -> Draft:
-        packed_request: JsonObject = jsonio.loads(source.request)
-        request, context = packed_request["request"], packed_request["context"]
+    def _draft(self, source: Source, new_id: str, packed_request: JsonObject, item_ids: list[str]) -> Draft:
+        request = packed_request["request"]
         request["background"] = True
         options = request.get("background_options")
         queue_s, total_s = time_limits_s(options and BackgroundOptions.model_validate(options), self._settings)
@@ -127,7 +129,7 @@ class Operations:
             request=jsonio.dumps(packed_request),
             document=jsonio.dumps(document),
             events=first_events(document, background=True),
-            item_ids=[item["id"] for item in context if item["id"] in referable_ids],
+            item_ids=item_ids,
             requeued_from=source.id,
         )
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from core import errors, ids, jsonio
 from core.batcher import Batcher
-from core.context import contents_sql, parts
+from core.context import contents_sql, context, large_fields, parts
 from core.database import Connection, Database
 from core.responses import listing_sql, responses_sql
 from core.responses.lookup import find_or_raise, find_own_response, unknown_response
@@ -17,7 +17,7 @@ from core.wire import Item, response, transcript
 from core.wire.pages import Page, build_page
 from core.wire.status import Status, is_terminal
 
-# A page of input items ends with the item that makes the page exceed this size, even if more items were requested.
+# A page ends with the entry that makes the page exceed this size, even if more entries were requested.
 PAGE_BYTES = 32 * 1024 * 1024
 # Maximum number of polls per query. A limit is needed, because the result of a query contains all their documents.
 MAX_POLLS = 16
@@ -49,14 +49,15 @@ class Responses:
         row = self._database.run_with_retry(lambda: self._poll_batcher.process(key), lambda: self._find_all([key])[0])
         if row is None:
             raise unknown_response(response_id)
-        if row.status != Status.IN_PROGRESS:
-            return row.document, is_terminal(Status(row.status))
+        has_ended = is_terminal(Status(row.status))
+        if row.status != Status.IN_PROGRESS and not large_fields.text_has_references(row.document):
+            return row.document, has_ended
 
         def read_document() -> str:
             with self._database.connection() as connection:
                 return self._current_document(connection, row)
 
-        return self._database.run_with_retry(read_document), False
+        return self._database.run_with_retry(read_document), has_ended
 
     def _find_all(self, keys: Sequence[ResponseKey]) -> list[responses_sql.StoredResponse | None]:
         with self._database.connection() as connection:
@@ -64,10 +65,12 @@ class Responses:
         return [rows.get(key) for key in keys]
 
     def _current_document(self, connection: Connection, row: responses_sql.StoredResponse) -> str:
-        if row.status != Status.IN_PROGRESS:
-            return row.document
-        events = (jsonio.loads(line) for line in events_sql.read_log(connection, row.id))
-        return jsonio.dumps(response.running_document(jsonio.loads(row.document), transcript.fold(events).output))
+        document = row.document
+        if row.status == Status.IN_PROGRESS:
+            events = (jsonio.loads(line) for line in events_sql.read_log(connection, row.id))
+            output = transcript.fold(events).output
+            document = jsonio.dumps(response.running_document(jsonio.loads(document), output))
+        return large_fields.load_text(connection, row.id, document)
 
     def cancel(self, caller: Caller, response_id: str, *, request_id: str | None = None) -> str:
         """Cancel a background response and return its document; an ended response does not change.
@@ -91,7 +94,10 @@ class Responses:
             act = Act(audit.key(caller.key_id, request_id), "response.cancelled", response_id)
             return self._endings.end(response_id, cancelled_outcome("cancelled by a client"), lambda _: True, act=act)
 
-        return self._database.run_with_retry(end_response) or self.get(caller, response_id)[0]
+        document = self._database.run_with_retry(end_response)
+        if document is None or large_fields.text_has_references(document):
+            return self.get(caller, response_id)[0]
+        return document
 
     def delete(self, caller: Caller, response_id: str, *, request_id: str | None = None) -> None:
         """Delete an ended response and its events. Responses that continue it have their own copy of its context.
@@ -143,7 +149,8 @@ class Responses:
             packed_request = responses_sql.request(connection, caller.project_id, response_id)
             if packed_request is None:
                 raise unknown_response(response_id)
-            items = _items_after(jsonio.loads(packed_request)["context"], after, descending=descending)
+            context_items = context.load_items(connection, response_id, packed_request)
+            items = _items_after(context_items, after, descending=descending)
             page: list[tuple[str, str]] = []
             size = 0
             for item in items[:limit]:
@@ -182,8 +189,14 @@ class Responses:
                 model=model,
                 metadata=metadata,
             )
-            entries = [(row.id, self._current_document(connection, row)) for row in rows[:limit]]
-        return build_page(entries, has_more=len(rows) > limit)
+            entries: list[tuple[str, str]] = []
+            size = 0
+            for row in rows[:limit]:
+                entries.append((row.id, self._current_document(connection, row)))
+                size += len(entries[-1][1])
+                if size > PAGE_BYTES:
+                    break
+        return build_page(entries, has_more=len(rows) > len(entries))
 
 
 def _items_after(items: list[Item], after: str | None, *, descending: bool) -> list[Item]:

@@ -16,7 +16,9 @@ from core.responses.draft import Draft
 from core.tables.conditions import is_waiting, literal
 from core.wire.status import Status
 
-_SHORT_COLUMNS = tuple(name for name in Draft._fields if name not in {"request", "document", "events"})
+_SHORT_COLUMNS = tuple(
+    name for name in Draft._fields if name not in {"request", "document", "events", "contents", "content_ids"}
+)
 # A new response is dispatched immediately if its model's circuit is closed, all live workers of its lane know the
 # model, its lane, model and project have capacity, and no waiting response of its model could run instead; waiting
 # responses that only their project's limit prevents from running are ignored. The conditions are in order of cost,

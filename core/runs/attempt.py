@@ -15,7 +15,7 @@ class Attempt:
         number: the attempt number, which is the fence: every write of the attempt contains it.
         context: all input items of the model call, in order. Large images and files are references, which `contents`
             resolves; reasoning items are decrypted.
-        document: the response object as JSON text, as of its creation.
+        document: the response object as JSON text, as of its creation; large fields are references.
         remaining_s: seconds until `run_until`.
         next_seq: the first free sequence number of the event log.
         has_in_progress_event: whether an earlier attempt wrote `response.in_progress`.
@@ -24,6 +24,7 @@ class Attempt:
         wait_count: how often the response was put back in the queue because its model server could not accept it.
         probe: whether this attempt is the probe of its model's circuit.
         prefix: the text so far, which the model server must continue; empty if it must start a new text.
+        packed_request: the stored request, if `request` and `context` do not have its large fields yet.
     """
 
     response_id: str
@@ -41,6 +42,7 @@ class Attempt:
     wait_count: int
     probe: bool = False
     prefix: str = ""
+    packed_request: str | None = None
 
     @property
     def has_output(self) -> bool:

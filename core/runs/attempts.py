@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core import errors, jsonio
 from core.circuits.circuits import Circuits
@@ -89,7 +89,7 @@ class Attempts:
 
     def _build_attempt(self, row: runs_sql.ClaimedResponse) -> Attempt | None:
         try:
-            request, items = context.unpack(row.request)
+            request, items, is_complete = context.unpack(row.request)
         except ValueError:
             log.exception("cannot read the stored request of a response", extra={"response": row.id})
             outcome = failed_outcome(
@@ -112,7 +112,22 @@ class Attempts:
             partial_output_tokens=row.tokens,
             wait_count=row.waits,
             probe=row.probe,
+            packed_request=None if is_complete else row.request,
         )
+
+    def load_large_fields(self, attempt: Attempt) -> Attempt:
+        """Return an attempt with the large fields of its request and context.
+
+        Raises:
+            errors.StoreUnavailable: Postgres is unavailable; a retry is safe.
+            errors.NotFound: the response has been deleted.
+        """
+        if attempt.packed_request is None:
+            return attempt
+        with self._database.connection() as connection:
+            request, items, _ = context.load_request(connection, attempt.response_id, attempt.packed_request)
+        items = reasoning.open_items(items, self._seals, project_id=attempt.project_id, model=attempt.model)
+        return replace(attempt, request=request, context=items, packed_request=None)
 
     def _partial_output(self, row: runs_sql.ClaimedResponse) -> Transcript:
         if not log_has_output(row.background, row.next_seq):

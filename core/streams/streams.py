@@ -5,6 +5,7 @@ import time
 from collections.abc import Generator
 
 from core import errors, jsonio
+from core.context import large_fields
 from core.database import Database
 from core.responses.lookup import find_own_response, unknown_response
 from core.runs import events_sql
@@ -78,7 +79,12 @@ class Streams:
         subscription = self._broadcaster.subscribe(response_id, with_events=True, keeps_alive=keeps_alive)
         subscription.next_seq = after + 1
         try:
-            yield from self._read(subscription, heartbeat_s)
+            for lines in self._read(subscription, heartbeat_s):
+                if any(map(large_fields.event_has_references, lines)):
+                    # One at a time, because each may be as long as the largest request.
+                    yield from ([self._complete_event(subscription, line)] for line in lines)
+                else:
+                    yield lines
         finally:
             self._broadcaster.unsubscribe(subscription)
 
@@ -110,6 +116,20 @@ class Streams:
             if is_end:
                 return
             subscription.wait_for_activity(max(0.0, heartbeat_at - time.monotonic()))
+
+    def _complete_event(self, subscription: Subscription, line: bytes) -> bytes:
+        """Return an event with the large fields of its response object; wait while Postgres is unavailable."""
+        if not large_fields.event_has_references(line):
+            return line
+        deadline = time.monotonic() + STORE_TIMEOUT_S
+        while True:
+            try:
+                with self._database.connection() as connection:
+                    return large_fields.load_event(connection, subscription.response_id, line)
+            except errors.StoreUnavailable:
+                if subscription.closed or time.monotonic() > deadline:
+                    raise
+                subscription.wait_for_close(_RETRY_DELAY_S)
 
     def _read_log(self, subscription: Subscription) -> tuple[list[bytes], bool]:
         """Read the next events from Postgres; return them, and whether they are the last events of the log."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from core import errors
+from core.context import large_fields
 from core.database import Database
 from core.responses import responses_sql
 from core.runs.ends import Endings, cancelled_outcome
@@ -65,7 +66,17 @@ class WaitSlots:
 
         def read() -> str | None:
             with self._database.connection() as connection:
-                return responses_sql.document(connection, response_id)
+                document = responses_sql.document(connection, response_id)
+                return document and large_fields.load_text(connection, response_id, document)
+
+        return self._database.run_with_retry(read)
+
+    def has_ended(self, response_id: str) -> bool:
+        """Return whether a response has ended; False if it does not exist."""
+
+        def read() -> bool:
+            with self._database.connection() as connection:
+                return responses_sql.document(connection, response_id) is not None
 
         return self._database.run_with_retry(read)
 
@@ -132,7 +143,7 @@ class WaitSlot:
             self._subscription = self._broadcaster.subscribe(response_id, keeps_alive=keeps_alive)
             try:
                 # The response may have ended before the subscription began.
-                if self._wait_slots.document(response_id) is not None:
+                if self._wait_slots.has_ended(response_id):
                     return True
             except errors.StoreUnavailable as error:
                 log.warning("cannot check for the end", extra={"response": response_id, "cause": str(error)})

@@ -187,7 +187,7 @@ contents = sa.Table(
     metadata,
     sa.Column("project_id", sa.Text, primary_key=True),
     sa.Column("id", sa.Text, primary_key=True),  # SHA-256 of the content, in hex
-    sa.Column("data", sa.Text, nullable=False),  # as in the request
+    sa.Column("data", sa.Text, nullable=False),  # as in the request, or a piece of the JSON text of a large field
     sa.Column("created_at", INSTANT, nullable=False, server_default=NOW),
 )
 

@@ -197,6 +197,12 @@ ENDPOINTS = (
                 "in the foreground: too many requests are waiting; with `Retry-After`",
                 "test_a_foreground_request_without_a_free_wait_slot_gets_503",
             ),
+            Refusal(
+                503,
+                "server_busy",
+                "a body over 1 MB, while other large bodies are stored, for more than 30 s; with `Retry-After`",
+                "test_a_large_body_without_capacity_in_time_gets_503",
+            ),
         ),
     ),
     Endpoint(
@@ -261,7 +267,7 @@ ENDPOINTS = (
     Endpoint(
         "GET /v1/responses",
         "`limit`, `order`, `after`, `status`, `model`, `metadata[key]`; OpenAI has no such list",
-        "a list of the project's stored responses, newest first",
+        "a list of the project's stored responses, newest first; a page over 32 MB ends early",
         "test_a_list_contains_the_documents_newest_first",
         (
             *INVALID_PAGE_QUERY,

@@ -13,7 +13,7 @@ from openresponses_types.types import CreateResponseBody
 from werkzeug.test import EnvironBuilder
 
 from app import bodies, parsing
-from core import errors
+from core import errors, jsonio
 from core.context import context
 from core.wire.items import normalize_item
 from core.wire.request import UNSUPPORTED_PARAMETERS, CreateResponse
@@ -154,9 +154,10 @@ def test_a_stored_request_is_read_unchanged() -> None:
     )
     items = [normalize_item(item) for item in original_request.input or ()]
 
-    restored_request, restored_items = context.unpack(
-        context.pack(original_request, context.Context(items, input_count=2, new_ids=[]))
+    restored_request, restored_items, is_complete = context.unpack(
+        jsonio.dumps(context.pack(original_request, context.Context(items, input_count=2, new_ids=[])))
     )
 
     assert restored_request == original_request.model_copy(update={"input": None})
     assert restored_items == items
+    assert is_complete

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from core import errors
 from core.codes import Code
@@ -19,9 +20,13 @@ from worker.fetch.documents import Documents
 from worker.models.apis import can_read_files
 
 log = logging.getLogger(__name__)
+ResultT = TypeVar("ResultT")
 
 # Maximum number of attempts in preparation: each may occupy several times `input_limit_bytes` of memory.
 _MAX_CONCURRENT_ATTEMPTS = 8
+# Maximum number of attempts whose large fields are read at the same time: each occupies a connection to Postgres, and
+# several times the size of its request in memory. The other connections remain for claims and ends.
+_MAX_CONCURRENT_LOADS = 2
 _RETRY_INTERVAL_S = 0.2
 _IMAGE_CODES = {
     "refused": Code.INVALID_IMAGE_URL,
@@ -50,6 +55,7 @@ class Inputs:
         self._documents = documents
         self._settings = settings
         self._semaphore = asyncio.Semaphore(_MAX_CONCURRENT_ATTEMPTS)
+        self._load_semaphore = asyncio.Semaphore(_MAX_CONCURRENT_LOADS)
 
     async def prepare(self, attempt: Attempt, model: ModelConfig) -> Attempt:
         """Return the attempt with a context that can be sent to the model server.
@@ -77,17 +83,27 @@ class Inputs:
         ]
         return content_parts.replace_parts(item, new_parts)
 
+    async def load_large_fields(self, attempt: Attempt) -> Attempt:
+        """Return the attempt with the large fields of its request and context, which the claim did not read."""
+        if attempt.packed_request is None:
+            return attempt
+        async with self._load_semaphore:
+            return await self._read(self._attempts.load_large_fields, attempt)
+
     async def _load_contents(self, attempt: Attempt) -> dict[str, str]:
+        contents = await self._read(self._attempts.contents, attempt)
+        if contents.keys() != content_parts.references(attempt.context):
+            raise errors.PermanentError("An image or a file of this response is no longer stored.")
+        return contents
+
+    async def _read(self, read: Callable[[Attempt], ResultT], attempt: Attempt) -> ResultT:
+        """Call a function that reads from Postgres, in a thread, until Postgres is available."""
         while True:
             try:
-                contents = await asyncio.to_thread(self._attempts.contents, attempt)
+                return await asyncio.to_thread(read, attempt)
             except errors.StoreUnavailable as error:
                 log.warning("cannot read inputs", extra={"response": attempt.response_id, "cause": str(error)})
                 await asyncio.sleep(_RETRY_INTERVAL_S)
-                continue
-            if contents.keys() != content_parts.references(attempt.context):
-                raise errors.PermanentError("An image or a file of this response is no longer stored.")
-            return contents
 
     async def _prepare_part(self, part: Part, model: ModelConfig, cache: _InputCache) -> Part:
         if part["type"] == "input_image":

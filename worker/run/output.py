@@ -62,7 +62,6 @@ class OutputWriter:
         self._run = run
         self._seals = seals
         self._attempt = run.attempt  # the attempt that is sent to the model server
-        self._custom_tools = {tool.name for tool in run.attempt.request.tools if isinstance(tool, CustomTool)}
         partial_output = run.attempt.partial_output
         self._fold = Fold(partial_output)
         self._limit = OutputLimit(limit_bytes, partial_output.output)
@@ -258,7 +257,7 @@ class OutputWriter:
     def _tool_call_item(self, call: ToolCall) -> Item:
         call_id = call.call_id if 0 < len(call.call_id) <= 64 else ids.new_id("call")[:64]
         common = {"call_id": call_id, "name": call.name, "status": "completed"}
-        if call.name in self._custom_tools:
+        if any(isinstance(tool, CustomTool) and tool.name == call.name for tool in self._attempt.request.tools):
             return {
                 "type": "custom_tool_call",
                 "id": ids.new_id("ctc"),

@@ -164,15 +164,15 @@ class Runner:
         attempt = run.attempt
         if model is None:
             return _unknown_model_hand_back(attempt)
-        plan = resume.plan_attempt(attempt, model.config)
-        if isinstance(plan, Outcome):
-            return plan
         if not attempt.has_in_progress_event:
             document = response.running_document(jsonio.loads(attempt.document), [])
             run.add_running_event(transcript.lifecycle(document))
-        writer.continue_from(plan)
         try:
             async with asyncio.timeout(attempt.remaining_s) as timeout:
+                plan = resume.plan_attempt(await self._inputs.load_large_fields(attempt), model.config)
+                if isinstance(plan, Outcome):
+                    return plan
+                writer.continue_from(plan)
                 prepared_attempt = await self._inputs.prepare(plan.attempt, model.config)
                 return await self._client.request_outcome(prepared_attempt, model, writer)
         except errors.PermanentError as error:  # an image or a file of the request cannot be loaded or read

@@ -236,6 +236,31 @@ def test_a_request_stores_its_content_again_if_the_sweeper_deletes_it(worker_api
     assert worker_api.sql("select project_id from contents") == [(project_id,)]
 
 
+def test_an_insert_outlasts_a_long_transaction_that_inserts_the_same_content(worker_api: Api) -> None:
+    project_id = _default_project_id(worker_api)
+    with (
+        psycopg.connect(worker_api._database_url) as long_connection,
+        psycopg.connect(worker_api._database_url, options="-c lock_timeout=100ms", autocommit=True) as connection,
+    ):
+        contents_sql.insert(long_connection, project_id, {"a": "text", "b": "text"})
+
+        def insert() -> None:
+            with connection.transaction():
+                contents_sql.insert(connection, project_id, {"b": "text", "c": "text"})
+
+        thread = threading.Thread(target=insert)
+        thread.start()
+        timeouts = (
+            "select 1 from pg_stat_activity where wait_event_type = 'Lock' and xact_start < now() - interval '0.3 s'"
+        )
+        until(lambda: worker_api.sql(timeouts))
+        long_connection.commit()
+        thread.join()
+
+    assert worker_api.sql("select id from contents order by id") == [("a",), ("b",), ("c",)]
+    worker_api.sql("delete from contents")
+
+
 def _default_project_id(api: Api) -> str:
     return str(api.sql("select id from projects where name = 'default'")[0][0])
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from core.context import context
+from core.database import connect
 from core.wire.request import CreateResponse
 from tests import contract
 from tests.contract import ECHOED_UNCHANGED, NOT_ECHOED, AcceptedValue, WrongValue
@@ -60,7 +61,8 @@ def test_every_valid_value_is_stored_unchanged_for_the_worker(api: Api, name: st
     response = api.create_response(**changes)
 
     ((request_text,),) = api.sql("select request from responses where id = %s", response["id"])
-    request, _ = context.unpack(request_text)
+    with connect(api._database_url) as connection:
+        request = context.load_request(connection, response["id"], request_text).request
     assert request == CreateResponse.model_validate(VALID_REQUEST | changes | {"input": None})
 
 
