@@ -44,8 +44,7 @@ def request_body(
         # These are parameters of vLLM and SGLang. llama.cpp always continues a final assistant message.
         body |= {"continue_final_message": True, "add_generation_prompt": False}
     if request.includes_logprobs:
-        # With `top_logprobs: 0`, llama.cpp would send no log probabilities. Without the field, it sends alternatives,
-        # which are removed from the answer.
+        # With 0, llama.cpp sends no log probabilities. Without the field, it sends alternatives, which we remove.
         optional_fields |= {"logprobs": True, "top_logprobs": request.top_logprobs or None}
     return (
         body
