@@ -43,7 +43,11 @@ class Allowance:
 
 @dataclass(frozen=True)
 class Settlement:
-    """The tokens charged to the project for an ended response, and the tokens that the response used."""
+    """The tokens charged to the project for an ended response, and the tokens that the response used.
+
+    Args:
+        project: the name of the project.
+    """
 
     response_id: str
     project_id: str

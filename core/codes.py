@@ -51,12 +51,13 @@ class HttpError(NamedTuple):
 
 
 _REQUEST_ERROR = HttpError(400, ErrorType.INVALID_REQUEST)
-_SERVER_ERRORS = {
+# Codes of failures that the request did not cause.
+_OTHER_ERRORS = {
     Code.RATE_LIMIT_EXCEEDED: HttpError(429, ErrorType.RATE_LIMIT),
     Code.SERVER_ERROR: HttpError(500, ErrorType.SERVER),
     Code.VECTOR_STORE_TIMEOUT: HttpError(500, ErrorType.SERVER),
 }
-# All other codes mean that the request caused the failure.
+# Codes of failures that the request caused.
 _REQUEST_ERROR_CODES = (
     Code.BIO_POLICY,
     Code.DATA_RESIDENCY_MISMATCH,
@@ -77,4 +78,4 @@ _REQUEST_ERROR_CODES = (
     Code.MISALIGNMENT_POLICY_VIOLATION,
     Code.UNSUPPORTED_IMAGE_MEDIA_TYPE,
 )
-HTTP_ERRORS: Mapping[Code, HttpError] = _SERVER_ERRORS | dict.fromkeys(_REQUEST_ERROR_CODES, _REQUEST_ERROR)
+HTTP_ERRORS: Mapping[Code, HttpError] = _OTHER_ERRORS | dict.fromkeys(_REQUEST_ERROR_CODES, _REQUEST_ERROR)

@@ -63,7 +63,7 @@ class BoundedConnection(Connection):
         try:
             return super().wait(gen, interval, ANSWER_TIMEOUT_S if timeout is None else timeout)
         except psycopg.errors._WaitTimeout as error:  # noqa: SLF001
-            # A late answer would be mistaken for the answer to the next statement.
+            # If the connection stayed open, a late answer would be mistaken for the answer to the next statement.
             self.close()
             raise psycopg.OperationalError(f"no answer within {ANSWER_TIMEOUT_S} s") from error
 
@@ -81,7 +81,7 @@ class Database:
         Args:
             connections: maximum size of the pool.
             pool_timeout_s: seconds to wait for a free connection before Postgres is considered unavailable.
-            pooled: whether the URL is that of a pooler in transaction mode. If so, session state such as prepared
+            pooled: whether the URL is that of a pooler in transaction mode. If it is, session state such as prepared
                 statements is not used, and the server-side timeouts are those of the database role.
         """
         self.url = url
@@ -147,7 +147,7 @@ class Database:
     def run_with_retry(self, work: Callable[[], T], retry_work: Callable[[], T] | None = None) -> T:
         """Call `work`, which must be idempotent, and retry it once if Postgres is unavailable.
 
-        A retry helps if connections of the pool were stale, because the first failure has caused their replacement.
+        A retry helps if connections of the pool were stale, because the first failure replaces them.
 
         Args:
             retry_work: called for the retry in place of `work`.

@@ -162,7 +162,7 @@ class ModelServerUnavailable(ModelServerError):
 
 
 class ModelServerUnreachable(ModelServerUnavailable):
-    """No connection to the model server could be opened, so that no request can succeed now."""
+    """No connection to the model server could be opened, so no request can succeed now."""
 
 
 class TransientError(ModelServerError):

@@ -40,7 +40,7 @@ def serve_health(host: str, port: int, get_health: Callable[[], Health], *, vari
 
     Args:
         port: TCP port; 0 disables the server.
-        get_health: returns the current health; called in the server's threads, must not block.
+        get_health: returns the current health; it is called in the server's threads and must not block.
         variable: the environment variable that sets the port, for the error message.
 
     Raises:
@@ -89,9 +89,9 @@ def _health_app(get_health: Callable[[], Health]) -> WSGIApplication:
         elif is_ok is None:
             status, content = HTTPStatus.NOT_FOUND, {"error": "Not found. The endpoints are /healthz and /readyz."}
         else:
-            text = "ok" if is_ok else "unhealthy" if health.problems else "not ready"
+            failure = "unhealthy" if health.problems else "not ready"
             status = HTTPStatus.OK if is_ok else HTTPStatus.SERVICE_UNAVAILABLE
-            content = {"status": text, "problems": health.problems, **health.details}
+            content = {"status": "ok" if is_ok else failure, "problems": health.problems, **health.details}
         body = jsonio.dumps(content).encode() + b"\n"
         headers = [
             ("content-type", "application/json"),

@@ -1,4 +1,4 @@
-"""Logging setup: one line of key=value pairs per event, with the response and the attempt if there are any."""
+"""Logging setup: each record is one line of key=value pairs, with control characters escaped."""
 
 import logging
 import sys
@@ -37,5 +37,5 @@ def configure(level: str) -> None:
     root.setLevel(level)
     # The pool's reconnection attempts would flood the log; Backburner logs the resulting errors itself.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
-    # Celery logs a line per received message, which repeats what the log entry of the claim already contains.
+    # Celery logs a line per received message; our log entry for the claim already contains the same information.
     logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
