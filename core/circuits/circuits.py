@@ -18,9 +18,10 @@ class Circuits:
     """The circuits of all models, stored in Postgres and shared by all workers.
 
     A circuit is closed (no row), open until `open_until`, and then half-open: dispatch enqueues a single response, the
-    probe. The first output of the probe closes the circuit; its failure reopens the circuit for twice as long. If the
-    probe ends without output or failure, or is lost with its worker, dispatch chooses another one: a response is the
-    probe only while it is dispatched or running.
+    probe. The circuit closes if a server sends output for the probe, or rejects the probe's request with an ordinary
+    error; any other failure of the probe reopens the circuit for twice as long. If the probe ends in another way, or is
+    lost with its worker, dispatch chooses another response: a response is the probe only while it is dispatched or
+    running.
     """
 
     def __init__(self, database: Database, *, max_open_s: float, failed_probe_delay_s: float) -> None:
@@ -52,7 +53,7 @@ class Circuits:
             requested_delay_s: minimum seconds for which the circuit is open, as requested by the model server.
 
         Returns:
-            The circuit; None if nothing was written, because it was open and the response is not its probe.
+            The circuit; None if nothing was written, because the circuit was open and the response is not its probe.
         """
         circuit = circuits_sql.open(
             connection,

@@ -53,7 +53,7 @@ _TEXT_TYPES = frozenset(
     f"application/{name}" for name in ("json", "xml", "yaml", "x-yaml", "javascript", "sql", "toml", "x-ndjson", "csv")
 )
 _UNSPECIFIC_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream"})
-_PDF_SEARCH_BYTES = 1024  # leading bytes in which a PDF's header may begin; PDF readers skip what precedes it
+_PDF_SEARCH_BYTES = 1024  # leading bytes that are searched for a PDF's header; PDF readers skip the bytes before it
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def is_data_url(url: str) -> bool:
 
 
 def data_url(media_type: str, data: bytes) -> str:
-    """Return the data URL that contains the given content."""
+    """Return the data URL that contains `data`."""
     return f"data:{media_type};base64,{binascii.b2a_base64(data, newline=False).decode()}"
 
 
@@ -82,6 +82,11 @@ def split_data_url(url: str) -> tuple[str, str] | None:
     if not comma or not parameters or parameters[-1].strip() != "base64":
         return None
     return media_type.strip(), base64_text
+
+
+def _min_decoded_size(base64_text: str) -> int:
+    """Return the smallest number of bytes to which a base64 text can decode; two characters may be padding."""
+    return len(base64_text) // 4 * 3 - 2
 
 
 def decode_image(url: str, settings: Settings) -> tuple[str, bytes]:
@@ -97,7 +102,7 @@ def decode_image(url: str, settings: Settings) -> tuple[str, bytes]:
     media_type = _TYPE_ALIASES.get(media_type, media_type)
     if media_type not in _IMAGE_SIGNATURES:
         raise _image_type_error(media_type)
-    if len(base64_text) // 4 * 3 - 2 > settings.image_limit_bytes:
+    if _min_decoded_size(base64_text) > settings.image_limit_bytes:
         raise _image_size_error(settings)
     try:
         data = binascii.a2b_base64(base64_text, strict_mode=True) if base64_text else b""
@@ -194,7 +199,7 @@ def decode_file(text: str, name: str | None, settings: Settings) -> File:
         if url_parts is None:
             raise errors.InvalidRequest("is not a data URL in base64.")
         media_type, base64_text = url_parts
-    if len(base64_text) // 4 * 3 - 2 > settings.file_limit_bytes:
+    if _min_decoded_size(base64_text) > settings.file_limit_bytes:
         raise _file_size_error(settings)
     try:
         data = binascii.a2b_base64(base64_text, strict_mode=True) if base64_text else b""

@@ -119,11 +119,11 @@ def check_count(items: Iterable[Item]) -> None:
     Raises:
         errors.InvalidRequest: there are too many images or files.
     """
-    kinds = [part["type"] for item in items for part in parts(item)]
-    for kind, limit in (("input_image", IMAGES_LIMIT), ("input_file", FILES_LIMIT)):
-        if kinds.count(kind) > limit:
+    part_types = [part["type"] for item in items for part in parts(item)]
+    for part_type, limit in (("input_image", IMAGES_LIMIT), ("input_file", FILES_LIMIT)):
+        if part_types.count(part_type) > limit:
             raise errors.InvalidRequest(
-                f"The context of the model would have more than {limit} parts of the type '{kind}'.",
+                f"The context of the model would have more than {limit} parts of the type '{part_type}'.",
                 param="input",
                 code="array_above_max_length",
             )
@@ -139,10 +139,8 @@ def check_size(items: Iterable[Item], sizes: Mapping[str, int], settings: Settin
         errors.InvalidRequest: the total size exceeds `settings.input_limit_bytes`.
     """
     content_ids = (reference(part) for item in items for part in parts(item))
-    if (
-        sum(sizes[content_id] for content_id in content_ids if content_id is not None) // 4 * 3
-        > settings.input_limit_bytes
-    ):
+    base64_size = sum(sizes[content_id] for content_id in content_ids if content_id is not None)
+    if base64_size // 4 * 3 > settings.input_limit_bytes:
         raise errors.InvalidRequest(
             "The images and files in the context of the model would together exceed the"
             f" {settings.input_limit_bytes} bytes that are allowed.",
@@ -212,7 +210,7 @@ def insert_content(part: Part, contents: Mapping[str, str]) -> Part:
 
 
 def hide_images(item: Item, include: Collection[str]) -> Item:
-    """Replace by null each image that a list must not contain: a data URL or separately stored content.
+    """Replace each image that a list must not contain, a data URL or separately stored content, by null.
 
     Args:
         include: the values of the client's `include`, which may request the images.

@@ -49,9 +49,9 @@ def check_item(item: Item, seals: Seals, *, project_id: str, param: str) -> None
 def open_items(items: list[Item], seals: Seals, *, project_id: str, model: str) -> list[Item]:
     """Return a context with its reasoning items decrypted for a model.
 
-    In the result, `encrypted_content` of an item is the model server's, and is present only if the same model produced
-    it. If an item can no longer be decrypted, because its key has been removed, only the fields that the client sent in
-    clear text remain.
+    In the result, the `encrypted_content` of an item is the model server's, and is present only if the same model
+    produced the item. If an item can no longer be decrypted, because its key has been removed, only the fields that the
+    client sent in clear text remain.
     """
     return [_open_item(item, seals, project_id, model) if item["type"] == "reasoning" else item for item in items]
 

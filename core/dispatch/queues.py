@@ -5,9 +5,16 @@ from collections.abc import Callable, Iterable, Mapping
 
 from core.dispatch.situation import Candidate, CandidateGroup
 
+_LOWEST_PROJECT_KEY = (0, False, float("-inf"), Candidate(False, 0, ""))
+
 
 class ProjectQueue:
-    """Queue of the candidates of one project in one tier."""
+    """Queue of the candidates of one project in one tier.
+
+    Args:
+        has_recent_end: whether a response of the project in this tier has just ended.
+        served_at: the time of the project's last turn in this tier.
+    """
 
     def __init__(self, *, has_recent_end: bool, served_at: float) -> None:
         self._has_recent_end = has_recent_end
@@ -29,7 +36,10 @@ class ProjectQueue:
     def sort_key(self, running_count: int) -> tuple[int, bool, float, Candidate]:
         """Return the sort key of the project; the smallest is next.
 
-        The key never decreases during a choice. The queue must not be empty.
+        The key never decreases during a call of `fair_share`. The queue must not be empty.
+
+        Args:
+            running_count: number of running and dispatched responses of the project, over all tiers.
         """
         return running_count, self._has_recent_end, self._served_at, self._heap[0][0]
 
@@ -39,7 +49,12 @@ class ProjectQueue:
 
 
 class TierQueue:
-    """Queue of the projects with candidates in one tier, and the charge of the tier."""
+    """Queue of the projects with candidates in one tier, and the charge of the tier.
+
+    Args:
+        charge: the sum of 1 / weight over all turns of the tier.
+        slot_share: number of slots that the tier may use before tiers below their shares come first.
+    """
 
     def __init__(
         self,
@@ -57,7 +72,7 @@ class TierQueue:
         self._charge = charge
         self._running_count = running_count
         self._slot_share = slot_share
-        self._heap = [((0, False, float("-inf"), Candidate(False, 0, "")), project_id) for project_id in projects]
+        self._heap = [(_LOWEST_PROJECT_KEY, project_id) for project_id in projects]
 
     def sort_key(self) -> tuple[bool, float, float, str]:
         """Return the sort key of the tier; the smallest is next."""
@@ -74,7 +89,7 @@ class TierQueue:
     ) -> tuple[CandidateGroup, str] | None:
         """Remove and return the next candidate that may run; return None if there is none."""
         while self._heap:
-            # The sort key in the heap may be outdated: the current key is equal or greater.
+            # The key in the heap may be outdated: the current key is equal or greater.
             pushed_key, project_id = self._heap[0]
             project = self._projects[project_id]
             if not project.drop_blocked(may_run):

@@ -9,7 +9,7 @@ from core import errors
 class BatchSize:
     """The number of rows per statement of a chore: halved after each failure, and doubled after each success.
 
-    Without it, a batch of unusually large rows would exceed the time limits of Postgres in every round.
+    With a fixed number, a batch of unusually large rows would exceed the time limits of Postgres in every round.
     """
 
     def __init__(self, maximum: int) -> None:

@@ -1,15 +1,15 @@
-"""Chore: delete large contents of requests to which no response refers any more."""
+"""Chore: delete contents to which no response refers any more."""
 
 from core.context import contents_sql
 from core.database import Database, ForeignKeyViolation
 from core.maintenance.batch_size import BatchSize
 
-# Maximum number of released contents that a round checks for remaining references.
+# Maximum number of released contents per round.
 MAX_CONTENTS = 200
 
 
 class DeleteContents:
-    """Deletes released contents."""
+    """Deletes released contents, which have lost a reference, if no reference remains."""
 
     name = "delete contents"
 

@@ -20,7 +20,7 @@ FAIR_SHARE_RETENTION_S = 600
 
 
 class Prune:
-    """Deletes old rows."""
+    """Deletes old rows: registrations of workers, circuits, service records, unstored responses, idempotency keys."""
 
     name = "prune"
 

@@ -5,12 +5,12 @@ from core.maintenance.batch_size import BatchSize
 from core.runs import events_sql
 from core.settings import Settings
 
-# Maximum number of event logs per round; it is lower because a log may have thousands of rows.
+# Maximum number of event logs per round; lower than the maximum in `Prune`, because a log may have thousands of rows.
 MAX_LOGS = 100
 
 
 class PruneEvents:
-    """Deletes old event logs. This is a separate chore, so that a lock that postpones `Prune` does not postpone it."""
+    """Deletes old event logs. A separate chore, so that a locked row that delays `Prune` does not delay it as well."""
 
     name = "prune events"
 

@@ -10,7 +10,7 @@ log = logging.getLogger(__name__)
 
 
 class Recall:
-    """Recalls dispatched responses after their Celery message was lost or its worker stopped responding."""
+    """Recalls dispatched responses whose Celery message was lost, or was received by a worker that then stopped."""
 
     name = "recall"
 

@@ -31,7 +31,7 @@ class Recovery:
     def postponed_ids(self) -> set[str]:
         """Return the IDs of the responses to ignore for now."""
         now = time.monotonic()
-        # An entry that has not been renewed for this long is of a response that another process has recovered.
+        # If this chore has not failed on a response again for this long, another process has recovered the response.
         self._postponed = {
             response_id: entry for response_id, entry in self._postponed.items() if entry.until > now - _MAX_DELAY_S
         }
@@ -40,8 +40,8 @@ class Recovery:
     def try_to_recover(self, response_id: str, recover: Callable[[], object]) -> bool:
         """Run `recover` for one response; return whether it returned a true value.
 
-        All errors are logged, and postpone only this response. A connection that was lost is its error, too, if
-        Postgres still answers: its data may be too large for the time limits of Postgres.
+        An error is logged, and postpones only this response. This includes a lost connection if Postgres still answers:
+        the data of the response may be too large for the time limits of Postgres.
 
         Raises:
             errors.StoreUnavailable: Postgres is unavailable.

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from core import errors
 from core.database import Database
 from core.dispatch.dispatcher import Dispatch
-from core.maintenance.blobs import DeleteContents
 from core.maintenance.chore import Chore
+from core.maintenance.contents import DeleteContents
 from core.maintenance.dispatch_waiting import DispatchWaiting
 from core.maintenance.expire import Expire
 from core.maintenance.orphans import CancelOrphans
@@ -55,7 +55,7 @@ class Sweep:
                 chore.perform()
             except errors.StoreUnavailable as error:
                 if not isinstance(error, errors.StoreBusy) and not self._database.is_available():
-                    self._reset_ages()  # a chore is not stale because Postgres is unavailable
+                    self._reset_ages()  # chores do not become stale while Postgres is unavailable
                     raise
                 log.warning("sweep step postponed", extra={"step": chore.name, "cause": str(error)})
             except Exception:
