@@ -12,8 +12,8 @@ from core.notify.batch import Batch
 
 log = logging.getLogger(__name__)
 
-# Larger batches are published without their events. Subscribers read these from Postgres, so that Redis does not need
-# to buffer them for slow subscribers.
+# Larger batches are published without their events, so that Redis does not need to buffer the events for slow
+# subscribers. Subscribers then read the events from Postgres.
 MAX_SENT_BYTES = 256 * 1024
 
 # Channel on which every process receives the ID of every response that has ended.
@@ -32,7 +32,7 @@ def events_channel(response_id: str) -> str:
 
 
 def follow_channel(listener_id: str) -> str:
-    """Return the channel on which a broadcaster tells its own listener to update its subscriptions."""
+    """Return the channel through which a broadcaster wakes its own listener, which then updates its channels."""
     return f"backburner:follow:{listener_id}"
 
 
@@ -83,7 +83,7 @@ class Bus:
         self._publish([(stop_channel(worker_id), response_id.encode())])
 
     def publish_ends(self, last_batches: Sequence[Batch]) -> None:
-        """Publish the last events of ended responses to their subscribers, and the IDs to all processes."""
+        """Publish the last events of ended responses to their subscribers, and their IDs to all processes."""
         end_messages = [(ENDED_CHANNEL, batch.response_id.encode()) for batch in last_batches]
         self._publish([*_event_messages(last_batches), *end_messages])
 
@@ -92,7 +92,7 @@ class Bus:
         self._publish(_event_messages(batches))
 
     def wake_listener(self, listener_id: str) -> None:
-        """Wake the listener of a broadcaster so that it updates its subscriptions."""
+        """Wake the listener of a broadcaster, so that the listener updates its channels."""
         self._publish([(follow_channel(listener_id), b"")])
 
     def _publish(self, messages: Sequence[tuple[str, bytes]]) -> None:

@@ -1,4 +1,4 @@
-"""Stored prompts: creates, reads, changes, lists and deletes prompts and their versions."""
+"""Use cases of stored prompts: create, read, change, list and delete prompts and their versions."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -151,7 +151,7 @@ def _check_template(template: Template, settings: Settings) -> str:
     """Check that a template is valid; return it as JSON text for its row."""
     templates.check_template(template)
     with templates.relocate_errors():
-        parts.check_input(templates.as_request(template), settings)
+        parts.check_input(templates.build_request(template), settings)
     for name, variable in template.variables.items():
         parts.check_part(variable.default, f"template.variables.{name}.default", settings)
     text = jsonio.dumps(template.model_dump(mode="json", by_alias=True, exclude_none=True))
@@ -183,11 +183,19 @@ def _require_prompt(connection: Connection, project_id: str, prompt_id: str) -> 
 
 
 def _require_version(
-    connection: Connection, project_id: str, prompt_id: str, number: int | None, version: str = ""
+    connection: Connection, project_id: str, prompt_id: str, version: int | None, requested_version: str = ""
 ) -> prompts_sql.StoredVersion:
-    row = None if number is None else prompts_sql.find_version(connection, project_id, prompt_id, number)
+    """Read a version of a prompt.
+
+    Args:
+        version: the version's number; None if the client requested a version that is not a number.
+        requested_version: the version as the client requested it, for the error message.
+    """
+    row = None if version is None else prompts_sql.find_version(connection, project_id, prompt_id, version)
     if row is None:
-        raise errors.NotFound(f"Prompt with id '{prompt_id}' has no version '{version[:200]}'.", param="version")
+        raise errors.NotFound(
+            f"Prompt with id '{prompt_id}' has no version '{requested_version[:200]}'.", param="version"
+        )
     return row
 
 

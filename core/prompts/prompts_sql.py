@@ -85,11 +85,11 @@ _DELETE = Statement(sa.delete(prompts).where(_is_requested_prompt))
 
 
 @cache
-def _page_statement(*, descending: bool, after: bool) -> Statement:
-    """Return the statement that reads the first page of prompts or, with `after`, the page that follows a prompt."""
+def _page_statement(*, descending: bool, has_after: bool) -> Statement:
+    """Return the statement that reads the first page or, if `has_after`, the page after the prompt `after`."""
     order = (prompts.c.created_at, prompts.c.id)
     page = _PROMPTS.order_by(*(column.desc() if descending else column for column in order))
-    if after:
+    if has_after:
         previous = prompts.alias("last")
         previous_key = (
             sa.select(previous.c.created_at, previous.c.id)
@@ -144,7 +144,7 @@ def page(
     connection: Connection, project_id: str, *, limit: int, descending: bool, after: str | None
 ) -> list[StoredPrompt]:
     """Return up to `limit` of a project's prompts in the order of their creation, starting after the prompt `after`."""
-    statement = _page_statement(descending=descending, after=after is not None)
+    statement = _page_statement(descending=descending, has_after=after is not None)
     return statement.fetch_all(connection, StoredPrompt, project=project_id, after=after, limit=limit)
 
 

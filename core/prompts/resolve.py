@@ -1,4 +1,4 @@
-"""Expands the stored prompt to which a request refers."""
+"""Expansion of the stored prompt to which a request refers."""
 
 import re
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ class ResolvedRequest:
 def resolve_prompt(
     connection: Connection, project_id: str, request: CreateResponse, settings: Settings
 ) -> ResolvedRequest:
-    """Expand the prompt to which a request refers. The request's parameters take precedence over the prompt's.
+    """Expand the prompt to which a request refers. The request's parameters take precedence over those of the prompt.
 
     Raises:
         errors.InvalidRequest: there is no such prompt or version, a variable is missing, unknown, invalid or of the
@@ -56,10 +56,11 @@ def resolve_prompt(
     if reference is None:
         return ResolvedRequest(request, 0)
     version_number = None if reference.version is None else parse_version(reference.version)
-    row = None
-    if ids.is_prompt_id(reference.id) and (reference.version is None or version_number is not None):
-        row = prompts_sql.find_version(connection, project_id, reference.id, version_number)
-    if row is None:
+    is_valid_version = reference.version is None or version_number is not None
+    stored_version = None
+    if ids.is_prompt_id(reference.id) and is_valid_version:
+        stored_version = prompts_sql.find_version(connection, project_id, reference.id, version_number)
+    if stored_version is None:
         if reference.version is not None and find_prompt(connection, project_id, reference.id) is not None:
             raise errors.InvalidRequest(
                 f"Prompt with id '{reference.id}' has no version '{reference.version}'.",
@@ -69,8 +70,8 @@ def resolve_prompt(
         raise errors.InvalidRequest(
             f"Prompt with id '{reference.id}' not found.", param="prompt.id", code="prompt_not_found"
         )
-    template = Template.model_validate(jsonio.loads(row.template))
-    values = templates.values(template, reference.variables)
+    template = Template.model_validate(jsonio.loads(stored_version.template))
+    values = templates.resolve_values(template, reference.variables)
     for name, value in reference.variables.items():
         parts.check_part(value, f"prompt.variables.{name}", settings)
     instructions, messages = templates.expand(template, values)
@@ -78,7 +79,7 @@ def resolve_prompt(
     changes = {
         name: value for name, value in defaults.items() if value is not None and name not in request.model_fields_set
     }
-    changes["prompt"] = reference.model_copy(update={"version": str(row.version)})
+    changes["prompt"] = reference.model_copy(update={"version": str(stored_version.version)})
     if messages:
         changes["input"] = [*messages, *_input_items(request)]
     return ResolvedRequest(request.model_copy(update=changes), len(messages))
@@ -91,9 +92,10 @@ def _input_items(request: CreateResponse) -> list[InputItem]:
 
 
 def parse_version(version: str) -> int | None:
-    """Parse a version number; return None if the text is not one."""
+    """Parse a version number; return None if the text is not a version number."""
     return int(version) if re.fullmatch(r"[1-9][0-9]{0,8}", version, re.ASCII) else None
 
 
 def find_prompt(connection: Connection, project_id: str, prompt_id: str) -> prompts_sql.StoredPrompt | None:
+    """Return the project's prompt with this ID; None if there is none, or if the ID is not that of a prompt."""
     return prompts_sql.find(connection, project_id, prompt_id) if ids.is_prompt_id(prompt_id) else None

@@ -1,4 +1,4 @@
-"""Prompt templates: parses placeholders and inserts values. Pure functions.
+"""Prompt templates: parsing of placeholders and insertion of values. Pure functions.
 
 `{{name}}` is a placeholder, and `{{{name}}` is a literal brace followed by a placeholder. A backslash before `{{` makes
 these two braces literal; two backslashes before `{{` are one literal backslash. Inserted values are never parsed, so
@@ -38,7 +38,7 @@ class _Text:
     """A text of a template, before its placeholders are expanded.
 
     Args:
-        location: location in the request.
+        location: location in the request that creates the prompt or version.
         role: role of the message that contains the text; None for the instructions.
     """
 
@@ -66,9 +66,8 @@ def check_template(template: Template) -> None:
         for piece in pieces:
             if isinstance(piece, _Placeholder):
                 placeholder_counts[piece.name] += 1
-                _check_placeholder(
-                    template, text, piece.name, is_only_piece=len(pieces) == 1 and placeholder_counts[piece.name] == 1
-                )
+                may_stand_for_part = len(pieces) == 1 and placeholder_counts[piece.name] == 1
+                _check_placeholder(template, text, piece.name, may_stand_for_part=may_stand_for_part)
     if placeholder_counts.total() > PLACEHOLDERS_LIMIT:
         raise errors.InvalidRequest(
             f"The template has {placeholder_counts.total()} placeholders; at most {PLACEHOLDERS_LIMIT} are allowed.",
@@ -81,10 +80,10 @@ def check_template(template: Template) -> None:
                 param=f"template.variables.{name}",
             )
     with relocate_errors():
-        rules.check_parameters(as_request(template))
+        rules.check_parameters(build_request(template))
 
 
-def values(template: Template, request_values: Values) -> Values:
+def resolve_values(template: Template, request_values: Values) -> Values:
     """Return the value of each variable of the template: the value in the request, or else the default.
 
     Raises:
@@ -110,7 +109,7 @@ def expand(template: Template, variable_values: Values) -> tuple[str | None, lis
     """Expand the instructions and the messages of a template: replace placeholders by values.
 
     Args:
-        variable_values: the result of `values`.
+        variable_values: the result of `resolve_values`.
 
     Raises:
         errors.InvalidRequest: the texts together would exceed the limit of one text. Their length is checked before any
@@ -142,13 +141,18 @@ def expand(template: Template, variable_values: Values) -> tuple[str | None, lis
     return expanded_texts.get("template.instructions"), messages
 
 
-def _check_placeholder(template: Template, text: _Text, name: str, *, is_only_piece: bool) -> None:
+def _check_placeholder(template: Template, text: _Text, name: str, *, may_stand_for_part: bool) -> None:
+    """Check a placeholder in a text.
+
+    Args:
+        may_stand_for_part: whether the placeholder is the entire text, and the first one with this name.
+    """
     variable = template.variables.get(name)
     if variable is None:
         raise errors.InvalidRequest(
             f"'{{{{{name}}}}}' in '{text.location}' is not a variable of the template.", param=text.location
         )
-    if variable.type != "text" and (text.role != "user" or not is_only_piece):
+    if variable.type != "text" and (text.role != "user" or not may_stand_for_part):
         raise errors.InvalidRequest(
             f"'{{{{{name}}}}}' stands for a part of type '{_PART_TYPES[variable.type]}': a template may contain it"
             " once, as the entire text of a user message or of one of its parts.",
@@ -156,7 +160,7 @@ def _check_placeholder(template: Template, text: _Text, name: str, *, is_only_pi
         )
 
 
-def as_request(template: Template) -> CreateResponse:
+def build_request(template: Template) -> CreateResponse:
     """Build a request with the parameters and messages of a template, for checks. Placeholders are not expanded."""
     defaults = {name: value for name in DEFAULTS if (value := getattr(template, name)) is not None}
     messages = [Message(role=message.role, content=message.content) for _, message in _messages(template)]
@@ -165,7 +169,7 @@ def as_request(template: Template) -> CreateResponse:
 
 @contextmanager
 def relocate_errors() -> Iterator[None]:
-    """Change the parameter of errors in a request from `as_request` to its location in the template."""
+    """Change the parameter of errors in a request from `build_request` to its location in the template."""
     try:
         yield
     except errors.InvalidRequest as error:
@@ -189,6 +193,7 @@ def _convert_value(variable: Variable, value: Any, param: str) -> Any:
 
 
 def _messages(template: Template) -> Iterator[tuple[str, Any]]:
+    """Yield the location of each message's content, and the message."""
     if template.input is not None and not isinstance(template.input, str):
         for index, message in enumerate(template.input):
             yield f"template.input[{index}].content", message
@@ -223,15 +228,20 @@ def _expand_content(content: Any, expanded_texts: Mapping[str, Any], location: s
 
 
 def _split_text(text: str, location: str) -> list[str | _Placeholder]:
-    """Split a text into non-empty literal texts and placeholders, in order."""
+    """Split a text into non-empty literal texts and placeholders, in order.
+
+    Args:
+        location: location of the text, for the error message.
+    """
     pieces: list[str | _Placeholder] = []
     start = 0
     while (opening := text.find("{{", start)) >= 0:
         backslash_start = opening
         while backslash_start > start and text[backslash_start - 1] == "\\":
             backslash_start -= 1
-        literal_text = text[start:backslash_start] + "\\" * ((opening - backslash_start) // 2)
-        if (opening - backslash_start) % 2:
+        backslash_count = opening - backslash_start
+        literal_text = text[start:backslash_start] + "\\" * (backslash_count // 2)
+        if backslash_count % 2:
             pieces.append(literal_text + "{{")
             start = opening + 2
             continue

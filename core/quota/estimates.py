@@ -1,5 +1,6 @@
 """Estimates of the tokens of a request before a model has processed it."""
 
+import math
 from typing import Any
 
 from core import jsonio
@@ -27,11 +28,11 @@ def input_tokens(request: CreateResponse) -> int:
         characters += item_characters
     if request.tools:
         characters += len(jsonio.dumps([tool.echo() for tool in request.tools]))
-    return -(-characters // CHARACTERS_PER_TOKEN) + part_count * PART_TOKENS
+    return math.ceil(characters / CHARACTERS_PER_TOKEN) + part_count * PART_TOKENS
 
 
 def _measure(value: Any) -> tuple[int, int]:
-    """Return the number of characters of all strings in a JSON value, and the number of images and files."""
+    """Return the number of characters that a JSON value has for the model, and its number of images and files."""
     characters, part_count = 0, 0
     stack = [value]
     while stack:
@@ -47,7 +48,7 @@ def _measure(value: Any) -> tuple[int, int]:
 
 
 def tokens(request: CreateResponse, *, limit: int) -> int:
-    """Estimate the tokens of a request and its output, which are taken from a per-minute limit.
+    """Estimate the tokens of a request and its output, which are counted against a per-minute limit.
 
     The estimate includes `max_output_tokens` in full. Without this parameter it includes a default, which is reduced if
     it would make the request exceed the limit.

@@ -17,7 +17,7 @@ from core.jsonio import JsonObject
 from core.tables.projects import projects, usage_ledger
 from core.tables.statement import Statement
 
-_SUMS = ("attempts", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
+_SUMMED_COLUMNS = ("attempts", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
 
 # The credits taken in the last minute: the credits reserved by unfinished responses, plus the credits that ended
 # responses have been charged.
@@ -103,7 +103,7 @@ _GROUPS: Mapping[str, sa.ColumnElement[Any]] = {
 GROUP_COLUMNS = tuple(_GROUPS)
 
 
-def _total(column: sa.Column[int]) -> sa.ColumnElement[int]:
+def _sum_column(column: sa.Column[int]) -> sa.ColumnElement[int]:
     return sa.cast(sa.func.sum(column), sa.BigInteger).label(column.name)
 
 
@@ -120,7 +120,7 @@ def _usage_statement(columns: tuple[str, ...], filters: frozenset[str]) -> State
         sa.select(
             *(group.label(name) for name, group in zip(columns, groups, strict=True)),
             sa.func.count().label("requests"),
-            *(_total(usage_ledger.c[name]) for name in _SUMS),
+            *(_sum_column(usage_ledger.c[name]) for name in _SUMMED_COLUMNS),
             sa.func.count().filter(usage_ledger.c.usage_estimated).label("estimated"),
         )
         .join_from(usage_ledger, projects, projects.c.id == usage_ledger.c.project_id, isouter=True)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from core.database import Connection
 from core.quota import admission_sql
 
-# Fraction of the limit from which counts must be exact. Below this fraction, create requests do not need a lock.
-_EXACT_FRACTION = 0.5
-# Assumed maximum number of API processes. Below the fraction, each process admits its share of the difference without
-# another count.
+# A queue is near its limit from this fraction of the limit on. Counts must then be exact, which requires a lock.
+_NEAR_LIMIT_FRACTION = 0.5
+# Assumed maximum number of API processes. Without another count, each process admits 1 / _MAX_PROCESSES of the create
+# requests that still fit before the queue is near its limit.
 _MAX_PROCESSES = 16
 # Time for which a count is used.
 _COUNT_TTL_S = 1.0
@@ -35,22 +35,26 @@ class QueueDepth:
     def is_full(self, connection: Connection, project_id: str, model: str, limit: int) -> bool:
         """Whether at least `limit` responses are waiting.
 
-        Near the limit the result is exact, and a lock keeps it valid until the end of the transaction.
+        Near the limit, the result False is exact, and a lock keeps it valid until the end of the transaction.
         """
         key, now = (project_id, model), time.monotonic()
+        near_limit_depth = limit * _NEAR_LIMIT_FRACTION
+        is_near_limit = False
         count = self._counts.get(key)
-        is_valid = count is not None and now < count.valid_until
-        if count is not None and is_valid:
+        if count is not None and now < count.valid_until:
             if count.depth >= limit:
                 return True
             if count.uncounted_admissions > 0:
                 count.uncounted_admissions -= 1
                 return False
-        is_near_limit = count is not None and is_valid and count.depth >= limit * _EXACT_FRACTION
-        depth = 0 if is_near_limit else admission_sql.count_waiting(connection, project_id, model, limit)
-        if is_near_limit or limit * _EXACT_FRACTION <= depth < limit:
+            is_near_limit = count.depth >= near_limit_depth
+        depth = 0
+        if not is_near_limit:
+            depth = admission_sql.count_waiting(connection, project_id, model, limit)
+        if is_near_limit or near_limit_depth <= depth < limit:
             admission_sql.lock(connection, f"queue:{project_id}:{model}")
             depth = admission_sql.count_waiting(connection, project_id, model, limit)
-        uncounted_admissions = max(0, int(limit * _EXACT_FRACTION - depth) // _MAX_PROCESSES)
-        self._counts[key] = _Count(depth, now + (_FULL_TTL_S if depth >= limit else _COUNT_TTL_S), uncounted_admissions)
-        return depth >= limit
+        is_full = depth >= limit
+        uncounted_admissions = max(0, int(near_limit_depth - depth) // _MAX_PROCESSES)
+        self._counts[key] = _Count(depth, now + (_FULL_TTL_S if is_full else _COUNT_TTL_S), uncounted_admissions)
+        return is_full

@@ -7,7 +7,7 @@ from core import errors
 from core.config.tiers import Tier
 from core.tenants.rights import Right
 
-# OpenAI's names of paid priority tiers, which select the best tier that the key may use.
+# OpenAI's names of paid priority tiers. They select `no-limit` if the key has that right, and otherwise `default`.
 PRIORITY_NAMES = frozenset({"priority", "scale", "fast", "ultrafast"})
 NO_LIMIT_RIGHT = Right.NO_LIMIT.value
 

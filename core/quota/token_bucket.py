@@ -1,7 +1,7 @@
 """Token buckets in Redis for the credits of projects, one bucket per project and model.
 
 Redis is only a cache: a bucket that is missing or may be out of date is rebuilt from the usage of the last minute in
-Postgres. While Redis is unavailable, admission itself counts that usage in Postgres.
+Postgres. While Redis is unavailable, admission counts that usage in Postgres itself.
 """
 
 import logging
@@ -118,7 +118,7 @@ class TakeResult:
 
 
 class Credits:
-    """Takes, returns and corrects credits. If Redis is unavailable, methods return a value instead of raising."""
+    """Takes, returns and corrects credits. No method raises an error if Redis is unavailable."""
 
     def __init__(self, redis_url: str) -> None:
         self._redis = redis_clients.command_client(redis_url, retry_if_lost=True, decode_responses=True)
@@ -137,8 +137,8 @@ class Credits:
         """Take `cost`, all or nothing.
 
         Args:
-            recent_cost: reads the usage of the last minute from Postgres; called only if the bucket is missing or may
-                be out of date.
+            recent_cost: reads the credits taken in the last minute from Postgres; called only if the bucket is missing
+                or may be out of date.
 
         Returns:
             The result; None while Redis is unavailable.

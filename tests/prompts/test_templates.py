@@ -25,7 +25,7 @@ def expand(instructions: str, **values: str) -> str | None:
     """Check a template with these instructions; return the instructions with the values inserted."""
     prompt_template = template(instructions, *values)
     templates.check_template(prompt_template)
-    expanded_instructions, _ = templates.expand(prompt_template, templates.values(prompt_template, values))
+    expanded_instructions, _ = templates.expand(prompt_template, templates.resolve_values(prompt_template, values))
     return expanded_instructions
 
 
@@ -171,7 +171,7 @@ def test_placeholders_are_expanded_in_instructions_and_messages_of_every_role() 
     )
     templates.check_template(prompt_template)
 
-    instructions, messages = templates.expand(prompt_template, templates.values(prompt_template, {}))
+    instructions, messages = templates.expand(prompt_template, templates.resolve_values(prompt_template, {}))
 
     assert instructions == "iV"
     assert messages[0].content == "dV"
@@ -182,7 +182,7 @@ def test_10_000_placeholders_and_overlong_values_are_rejected_without_large_allo
     assert "10000 placeholders" in str(template_error(template("{{x}}" * 10_000, "x")))
     prompt_template = template("{{x}}" * 1_000, "x")
     templates.check_template(prompt_template)
-    values = templates.values(prompt_template, {"x": "v" * TEXT_LIMIT})
+    values = templates.resolve_values(prompt_template, {"x": "v" * TEXT_LIMIT})
 
     tracemalloc.start()
     try:
