@@ -1,4 +1,4 @@
-"""The result of a create request, and the idempotency key with which a client can repeat the request."""
+"""Value types: the result of a create request, and the idempotency key with which a client can repeat the request."""
 
 from dataclasses import dataclass
 
@@ -23,8 +23,8 @@ class CreatedResponse:
     """An accepted response.
 
     Args:
-        document: the response object as JSON text; None if the response already existed, from an earlier attempt or
-            from another request with the same key. The caller must then read it by its ID.
+        document: the response object as JSON text; None if the response already existed, because an earlier try of this
+            create, or another request with the same key, had inserted it. The caller must then read it by its ID.
         allowance: the project's remaining credits, if it has limits.
     """
 

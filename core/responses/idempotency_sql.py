@@ -32,8 +32,8 @@ def claim_key(
 ) -> KeyOwner | None:
     """Claim a key for a response that the caller is about to insert.
 
-    A key that was claimed in the last `KEY_TTL_S` seconds cannot be claimed again. Waits for a concurrent transaction
-    that claims the same key.
+    A key that was claimed in the last `KEY_TTL_S` seconds cannot be claimed again. If a concurrent transaction claims
+    the same key, this function waits for its end.
 
     Returns:
         None if the caller's response now owns the key, otherwise the current owner.

@@ -1,4 +1,4 @@
-"""Finds responses for a caller, which can read only the responses of its project."""
+"""Look-ups of responses by ID for a caller, which can access only the responses of its project."""
 
 from core import errors, ids
 from core.database import Connection
@@ -20,5 +20,5 @@ def find_or_raise(connection: Connection, caller: Caller, response_id: str) -> r
 
 
 def unknown_response(response_id: str) -> errors.NotFound:
-    """Return the error for a response that does not exist or belongs to another project: clients cannot tell which."""
+    """Return the error for a response that does not exist or belongs to another project; both have the same error."""
     return errors.NotFound(f"Response with id '{response_id[:200]}' not found.", param="response_id")

@@ -1,4 +1,4 @@
-"""The end of a response. The worker, the API and the sweeper all end responses with this code."""
+"""The end of a response. Workers, the API, the sweeper and operators' commands all end responses with this code."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -91,7 +91,7 @@ class Ending:
 
     Args:
         fence: the condition for the end; if it returns False, nothing is written.
-        tail: the caller's last, uncommitted events; written in the same transaction.
+        tail: the last events of the worker that runs the response, not yet written; None for other callers.
     """
 
     response_id: str
@@ -124,10 +124,11 @@ class Endings:
         """End a response if it has not ended and `fence` returns True; return its final document, otherwise None.
 
         In one transaction: lock the row, fold the committed events and `tail` into the final document, close open
-        items, append the terminal event, and update the response and its attempt. A repeated call changes nothing.
+        items, append `tail` and the closing events to the log, update the response and its attempt, and insert the
+        ledger row. A repeated call changes nothing.
 
         Args:
-            tail: the caller's last, uncommitted events; written in the same transaction.
+            tail: the last events of the worker that runs the response, not yet written; None for other callers.
             act: the audit log entry, if a key or an operator ends the response.
 
         Raises:
@@ -175,6 +176,7 @@ class Endings:
 
     def _publish_ends(self, prepared_ends: Sequence[_PreparedEnd]) -> None:
         for prepared_end in prepared_ends:
+            # Only the worker that runs the response passes a tail. Notify it if another process ended the response.
             if prepared_end.row.worker_id is not None and prepared_end.ending.tail is None:
                 self._bus.publish_stop(prepared_end.row.worker_id, prepared_end.row.id)
         self._bus.publish_ends([prepared_end.last_batch for prepared_end in prepared_ends])

@@ -37,7 +37,7 @@ def append(connection: Connection, batches: Sequence[Batch]) -> set[str]:
     A batch is skipped if the response is no longer leased to its attempt. It is also skipped if another transaction has
     locked the response: waiting for one row would delay all other batches.
     """
-    rows = connection.execute(_APPEND, _columns(batches))
+    rows = connection.execute(_APPEND, _array_parameters(batches))
     return {str(row[0]) for row in rows}
 
 
@@ -50,10 +50,11 @@ select * from unnest(%(ids)s::text[], %(attempts)s::int[], %(firsts)s::int[], %(
 
 def insert(connection: Connection, batches: Sequence[Batch]) -> None:
     """Write batches of responses that the caller has locked."""
-    connection.execute(_INSERT, _columns(batches))
+    connection.execute(_INSERT, _array_parameters(batches))
 
 
-def _columns(batches: Sequence[Batch]) -> dict[str, list[Any]]:
+def _array_parameters(batches: Sequence[Batch]) -> dict[str, list[Any]]:
+    """Return one array per column, with one element per batch."""
     return {
         "ids": [batch.response_id for batch in batches],
         "attempts": [batch.attempt for batch in batches],
@@ -118,13 +119,14 @@ def read_section(connection: Connection, response_id: str, first_seq: int, max_b
         return None
     lines: list[str] = []
     ended, deleted_count, document = rows[0][:3]
-    for _, _, _, batch_seq, data in rows:
+    for _, _, _, batch_first_seq, data in rows:
         if data is not None:
-            lines += str(data).split("\n")[max(0, first_seq - int(batch_seq)) :]
+            skipped_count = max(0, first_seq - int(batch_first_seq))
+            lines += str(data).split("\n")[skipped_count:]
     return LogSection(lines, bool(ended), deleted_count, document)
 
 
-# One statement, so that every reader sees either the log or `events_n`, which replaces it.
+# One statement, so that every reader sees either the log or the number of its deleted events, `events_n`.
 _DELETE_LOGS = """
 with old as (
     select id from responses

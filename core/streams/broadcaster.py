@@ -28,7 +28,7 @@ _MAX_MESSAGES = 500  # maximum number of messages processed before the channels 
 
 
 class Subscription:
-    """A subscription to a response: buffered notices, and whether its reader must read Postgres.
+    """A subscription to a response: a buffer of notices, and whether the reader must read Postgres.
 
     Args:
         with_events: whether the subscription receives the events, or only the end.
@@ -66,8 +66,7 @@ class Subscription:
             size = len(notice.data or b"")
             if notice.data is None or self._buffered_bytes + size > BUFFER_BYTES:
                 self._discard_notices()
-            elif not self._must_read:
-                # Otherwise the reader will find these events in Postgres.
+            elif not self._must_read:  # a reader that must read Postgres finds the events there
                 self._notices.append(notice)
                 self._buffered_bytes += size
             self._condition.notify_all()
@@ -154,7 +153,7 @@ class Broadcaster:
         self._id = secrets.token_hex(8)
         self._lock = threading.Lock()
         self._subscriptions: dict[str, set[Subscription]] = {}
-        self._stale = False  # whether the listener's channels may differ from those of the subscriptions
+        self._must_update_channels = False  # whether subscriptions have changed since the last update of the channels
         self._draining = threading.Event()
         self._closed = threading.Event()
         self._started = False
@@ -164,7 +163,7 @@ class Broadcaster:
         subscription = Subscription(response_id, with_events=with_events, keeps_alive=keeps_alive)
         with self._lock:
             self._subscriptions.setdefault(response_id, set()).add(subscription)
-            self._stale = True
+            self._must_update_channels = True
             must_start, self._started = not self._started, True
         if must_start:
             for target in (self._listen, self._poll_until_closed):
@@ -180,7 +179,7 @@ class Broadcaster:
         with self._lock:
             subscriptions = self._subscriptions.get(subscription.response_id, set())
             subscriptions.discard(subscription)
-            self._stale = True
+            self._must_update_channels = True
             if not subscriptions:
                 self._subscriptions.pop(subscription.response_id, None)
 
@@ -230,9 +229,9 @@ class Broadcaster:
     def _receive_messages(self, pubsub: PubSub) -> None:
         pubsub.subscribe(ENDED_CHANNEL, follow_channel(self._id))
         channels: set[str] = set()
-        self._stale = True
+        self._must_update_channels = True
         while not self._closed.is_set():
-            if self._stale:
+            if self._must_update_channels:
                 channels = self._update_channels(pubsub, channels)
             if pubsub.health_check_response_counter > 1:
                 # redis-py does not raise an error if its pings remain unanswered.
@@ -247,7 +246,7 @@ class Broadcaster:
     def _update_channels(self, pubsub: PubSub, channels: set[str]) -> set[str]:
         """Listen to the channels of all subscriptions with events, and no others; return these channels."""
         with self._lock:
-            self._stale = False
+            self._must_update_channels = False
             required_channels = {
                 events_channel(response_id)
                 for response_id, group in self._subscriptions.items()
@@ -285,20 +284,20 @@ class Broadcaster:
                 groups = {response_id: list(group) for response_id, group in self._subscriptions.items()}
             if not groups:
                 continue
-            is_due = time.monotonic() - renewed_at > self._follow_s / 4
+            is_renewal_due = time.monotonic() - renewed_at > self._follow_s / 4
             renewal_ids = [
                 response_id
                 for response_id, group in groups.items()
-                if (is_due or response_id in unrenewed_ids) and _any_keeps_alive(group)
+                if (is_renewal_due or response_id in unrenewed_ids) and _any_keeps_alive(group)
             ]
             try:
-                # A retry, because a connection of the pool may be stale and one missed renewal can cancel a response.
+                # Retry, so that a stale connection of the pool does not delay the renewals.
                 unrenewed_ids = self._database.run_with_retry(partial(self._renew, renewal_ids))
                 states = self._database.run_with_retry(partial(self._read_states, list(groups)))
             except errors.StoreUnavailable as error:
                 log.warning("cannot check subscribed responses", extra={"cause": str(error)})
                 continue
-            if is_due:
+            if is_renewal_due:
                 renewed_at = time.monotonic()
             for response_id, group in groups.items():
                 for subscription in group:
@@ -306,7 +305,7 @@ class Broadcaster:
             unrenewed_ids = self._renew_locked(unrenewed_ids)
 
     def _renew(self, response_ids: list[str]) -> set[str]:
-        """Renew `followed_until`; return the IDs of responses that were skipped: locked by others, or ended."""
+        """Renew `followed_until`; return the IDs of the skipped responses: locked elsewhere, or ended."""
         if not response_ids:
             return set()
         with self._database.connection() as connection:
@@ -316,10 +315,10 @@ class Broadcaster:
         """Renew rows that were skipped, waiting for their locks; return the IDs that remain for the next round.
 
         On a slow disk a running response's row is nearly always locked, so `SKIP LOCKED` starves: wait for each row.
-        One row per statement, because a statement that waits for one row while it holds locks on others blocks every
-        writer of the others. No wait starts later than `POLL_INTERVAL_S` after the first.
+        Each statement locks a single row: while a statement waits for one row, all rows that it has already locked
+        are blocked for other writers. No wait begins later than `POLL_INTERVAL_S` after the first.
         """
-        remaining = set(response_ids)
+        remaining_ids = set(response_ids)
         deadline = time.monotonic() + POLL_INTERVAL_S
         for response_id in sorted(response_ids):
             if time.monotonic() > deadline:
@@ -330,8 +329,8 @@ class Broadcaster:
             except errors.StoreUnavailable as error:
                 log.warning("cannot keep a response alive", extra={"response": response_id, "cause": str(error)})
             else:
-                remaining.discard(response_id)
-        return remaining
+                remaining_ids.discard(response_id)
+        return remaining_ids
 
     def _read_states(self, response_ids: list[str]) -> dict[str, followers_sql.State]:
         with self._database.connection() as connection:

@@ -1,4 +1,4 @@
-"""SQL of subscriptions: `followed_until`, which keeps foreground responses alive, and the state of responses.
+"""SQL for subscriptions: renews `followed_until`, which keeps foreground responses alive, and reads response states.
 
 Hand-written, because every API process runs it once a second for all its subscriptions.
 """

@@ -68,10 +68,9 @@ prompt_versions = sa.Table(
     metadata,
     sa.Column("prompt_id", sa.Text, sa.ForeignKey("prompts.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("version", sa.Integer, primary_key=True),
-    sa.Column("template", sa.Text, nullable=False),  # JSON, validated
+    sa.Column("template", sa.Text, nullable=False),  # JSON
     sa.Column("created_at", INSTANT, nullable=False, server_default=NOW),
 )
-
 
 # Usage of each ended response over all its attempts. A row is inserted in the transaction that ends the response, and
 # remains when the response is deleted.

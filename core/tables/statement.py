@@ -24,7 +24,7 @@ class Statement:
         """Compile an expression.
 
         Args:
-            columns: of an INSERT or UPDATE, the columns whose values each execution supplies under the column's name.
+            columns: for an INSERT or UPDATE, the columns whose values are parameters, named like the columns.
         """
         compiled = expression.compile(dialect=_DIALECT, column_keys=list(columns) or None)
         self._sql = str(compiled)

@@ -78,13 +78,14 @@ def revoke_key(connection: Connection, row: KeyDetails, *, actor: Actor) -> None
     audit_sql.insert(connection, Act(actor, "key.revoked", row.id), row.project_id)
 
 
-def check_name(name: str) -> None:
+def check_project_name(name: str) -> None:
     """Check that `name` is a valid project name.
 
     Raises:
         errors.InvalidRequest: the name is empty, too long or not printable, or looks like an ID.
     """
-    if not 0 < len(name.strip()) <= len(name) <= NAME_LIMIT or not name.isprintable() or name.startswith("proj_"):
+    has_valid_length = len(name.strip()) > 0 and len(name) <= NAME_LIMIT
+    if not has_valid_length or not name.isprintable() or name.startswith("proj_"):
         raise errors.InvalidRequest(
             f"A project name must have 1 to {NAME_LIMIT} printable characters and must not begin with 'proj_'.",
             param="name",
@@ -97,7 +98,7 @@ def add_project(connection: Connection, name: str, *, actor: Actor) -> str:
     Raises:
         errors.InvalidRequest: the name is invalid, or another project has it.
     """
-    check_name(name)
+    check_project_name(name)
     project_id = ids.new_id("proj")
     if not projects_sql.insert(connection, project_id, name):
         raise errors.InvalidRequest(

@@ -12,7 +12,7 @@ from core import errors, ids
 from core.database import Connection, Database
 from core.tenants import audit, audit_sql, keys_sql, projects_sql, rights
 from core.tenants.audit import Act, Actor
-from core.tenants.key_changes import check_name, hash_secret, insert_key, replace_secret, revoke_key
+from core.tenants.key_changes import check_project_name, hash_secret, insert_key, replace_secret, revoke_key
 from core.tenants.keys_sql import Caller, KeyDetails
 
 __all__ = ["Caller", "KeyDetails", "Keys"]
@@ -192,10 +192,11 @@ def new_secret() -> str:
 
 
 def _ensure_project(connection: Connection, name: str, actor: Actor) -> str:
+    """Return the ID of the project called `name`; create the project if it does not exist."""
     row = projects_sql.find_by_name(connection, name)
     if row is not None:
         return row.id
-    check_name(name)
+    check_project_name(name)
     project_id = ids.new_id("proj")
     if projects_sql.insert(connection, project_id, name):
         audit_sql.insert(connection, Act(actor, "project.created", project_id), project_id)
@@ -211,22 +212,25 @@ def _find_project(connection: Connection, name: str) -> projects_sql.Project:
 
 
 def _key_callers(stored_key: keys_sql.StoredKey) -> _KeyCallers:
-    pairs = list(zip(stored_key.project_ids, stored_key.project_names, strict=True))
     callers = [
         Caller(stored_key.key_id, project_id, name, frozenset(stored_key.rights), tuple(stored_key.project_ids))
-        for project_id, name in pairs
+        for project_id, name in zip(stored_key.project_ids, stored_key.project_names, strict=True)
     ]
-    # Names and IDs cannot collide, because `check_name` rejects names that look like IDs.
+    # Names and IDs cannot collide, because `check_project_name` rejects names that look like IDs.
     by_project = {caller.project: caller for caller in callers} | {caller.project_id: caller for caller in callers}
     return _KeyCallers(callers[0], by_project)
 
 
 def _choose_caller(key_callers: _KeyCallers, projects: Mapping[str, str]) -> Caller:
+    """Return the caller for the requested project; `projects` is not empty.
+
+    The ID and the name of the same project select the same caller object.
+    """
     callers = [key_callers.by_project.get(project) for project in projects.values()]
     first_caller, param = callers[0], next(iter(projects))
-    if any(caller is not first_caller for caller in callers) or (
-        first_caller is None and len(set(projects.values())) > 1
-    ):
+    has_different_callers = any(caller is not first_caller for caller in callers)
+    has_different_unknown_projects = first_caller is None and len(set(projects.values())) > 1
+    if has_different_callers or has_different_unknown_projects:
         raise errors.InvalidRequest(f"{' and '.join(projects)} name different projects.", param=param)
     if first_caller is None:
         raise errors.NotFound(f"Project '{projects[param][:200]}' not found.", param=param, code="project_not_found")

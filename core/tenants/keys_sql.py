@@ -22,12 +22,12 @@ class Caller:
     project_id: str
     project: str  # the name of the project
     rights: Collection[str]
-    projects: tuple[str, ...]  # IDs of all projects the key has access to, its own first
+    projects: tuple[str, ...]  # IDs of all projects to which the key has access, its own project first
 
 
 @dataclass(frozen=True)
 class StoredKey:
-    """A key as stored, with the projects it has access to, its own first."""
+    """A valid key with its hash and the projects to which it has access, its own project first."""
 
     key_id: str
     hash: bytes
@@ -53,7 +53,6 @@ class KeyDetails:
     revoked_at: datetime | None
 
 
-# The key's own project first.
 _OWN_PROJECT_FIRST = (projects.c.id != api_keys.c.project_id, projects.c.id)
 _FIND_STORED_KEY = Statement(
     sa.select(
@@ -75,7 +74,7 @@ _FIND_STORED_KEY = Statement(
 _INSERT = Statement(sa.insert(api_keys).inline(), "id", "project_id", "hash", "hint", "rights", "name")
 _GRANT_ACCESS = Statement(insert_into(accesses).on_conflict_do_nothing().inline(), "key_id", "project_id")
 _additional_projects = projects.alias("further")
-_KEYS = sa.select(
+_SELECT = sa.select(
     api_keys.c.id,
     api_keys.c.project_id,
     projects.c.name.label("project"),
@@ -101,17 +100,17 @@ _KEYS = sa.select(
         type_=ARRAY(sa.Text),
     ).label("also_ids"),
 ).join_from(api_keys, projects, projects.c.id == api_keys.c.project_id)
-_OLDEST_FIRST = _KEYS.order_by(api_keys.c.created_at, api_keys.c.id)
+_OLDEST_FIRST = _SELECT.order_by(api_keys.c.created_at, api_keys.c.id)
 _LIST_ALL = Statement(_OLDEST_FIRST)
-_LIST = Statement(_OLDEST_FIRST.where(api_keys.c.project_id == sa.bindparam("project_id")))
-_FIND = Statement(_KEYS.where(api_keys.c.id == sa.bindparam("id")))
-_FIND_BY_HASH = Statement(_KEYS.where(api_keys.c.hash == sa.bindparam("hash")))
-_by_id = api_keys.c.id == sa.bindparam("key_id")
-_LOCK = Statement(sa.select(sa.literal_column("1")).where(_by_id).with_for_update(key_share=True))
-_SET_RIGHTS = Statement(sa.update(api_keys).where(_by_id), "rights")
-_HASH = Statement(sa.select(api_keys.c.hash).where(_by_id))
-_ROTATE = Statement(sa.update(api_keys).where(_by_id).values(rotated_at=sa.func.now()), "hash", "hint")
-_REVOKE = Statement(sa.update(api_keys).where(_by_id).values(revoked_at=sa.func.now()))
+_LIST_BY_PROJECT = Statement(_OLDEST_FIRST.where(api_keys.c.project_id == sa.bindparam("project_id")))
+_FIND = Statement(_SELECT.where(api_keys.c.id == sa.bindparam("id")))
+_FIND_BY_HASH = Statement(_SELECT.where(api_keys.c.hash == sa.bindparam("hash")))
+_is_requested_key = api_keys.c.id == sa.bindparam("key_id")
+_LOCK = Statement(sa.select(sa.literal_column("1")).where(_is_requested_key).with_for_update(key_share=True))
+_SET_RIGHTS = Statement(sa.update(api_keys).where(_is_requested_key), "rights")
+_FIND_HASH = Statement(sa.select(api_keys.c.hash).where(_is_requested_key))
+_ROTATE = Statement(sa.update(api_keys).where(_is_requested_key).values(rotated_at=sa.func.now()), "hash", "hint")
+_REVOKE = Statement(sa.update(api_keys).where(_is_requested_key).values(revoked_at=sa.func.now()))
 
 
 def find_stored_key(connection: Connection, key_hash: bytes) -> StoredKey | None:
@@ -153,7 +152,7 @@ def select_keys(connection: Connection, project_id: str | None = None) -> list[K
     """Return all keys, or the keys of the project with this ID, oldest first."""
     if project_id is None:
         return _LIST_ALL.fetch_all(connection, KeyDetails)
-    return _LIST.fetch_all(connection, KeyDetails, project_id=project_id)
+    return _LIST_BY_PROJECT.fetch_all(connection, KeyDetails, project_id=project_id)
 
 
 def find(connection: Connection, key_id: str) -> KeyDetails | None:
@@ -177,7 +176,7 @@ def set_rights(connection: Connection, key_id: str, rights: Iterable[str]) -> No
 
 def rotate(connection: Connection, key_id: str, *, key_hash: bytes, hint: str) -> bytes:
     """Replace the hash of a key and return the old hash."""
-    row = _HASH.fetch_row(connection, key_id=key_id)
+    row = _FIND_HASH.fetch_row(connection, key_id=key_id)
     assert row is not None
     _ROTATE.execute(connection, key_id=key_id, hash=key_hash, hint=hint)
     return bytes(row[0])

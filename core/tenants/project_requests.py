@@ -14,7 +14,7 @@ class CreateProject(Closed):
 
 
 class CreateKey(Closed):
-    """An API key to create; without `rights` it may read, write and cancel."""
+    """An API key to create; without `rights`, the key has the rights `read`, `write` and `cancel`."""
 
     name: Annotated[str, Field(min_length=1, max_length=128, pattern=NUL_FREE_PATTERN)] | None = None
     rights: (

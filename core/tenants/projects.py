@@ -19,8 +19,8 @@ __all__ = ["Project", "Projects"]
 class Projects:
     """Manages projects and the keys that belong to them. Documents are JSON text.
 
-    A caller sees only the projects to which its key has access. It cannot grant rights that its own key lacks, except
-    read, write, cancel and admin in those projects.
+    A caller sees only the projects to which its key has access, and only keys that are not revoked. It can create and
+    rotate keys with the rights read, write, cancel and admin, and with other rights that its own key has.
     """
 
     def __init__(self, database: Database) -> None:

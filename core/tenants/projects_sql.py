@@ -14,7 +14,7 @@ from core.tables.statement import Statement
 
 @dataclass(frozen=True)
 class Project:
-    """A project as stored."""
+    """A row of the table `projects`."""
 
     id: str
     name: str

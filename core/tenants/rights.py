@@ -14,7 +14,6 @@ class Right(StrEnum):
     ADMIN = "admin"
 
 
-# The default rights of a key.
 DEFAULT_RIGHTS = frozenset({Right.READ, Right.WRITE, Right.CANCEL})
 ALL_RIGHTS = frozenset(Right)
 

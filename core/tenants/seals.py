@@ -23,7 +23,7 @@ _HEADER_BYTES = len(_VERSION) + _KEY_ID_BYTES + _SALT_BYTES
 
 
 class Seals:
-    """Encrypts and decrypts data with a set of secret keys.
+    """Encrypts and decrypts data with a list of secret keys.
 
     Args:
         secret: the keys, separated by commas or whitespace. The first one encrypts; all of them decrypt. None disables
@@ -32,7 +32,8 @@ class Seals:
 
     def __init__(self, secret: str | None) -> None:
         keys = [key.encode() for key in re.split(r"[\s,]+", secret or "") if key]
-        self._keys = {_derive_bytes(key, b"", b"id", _KEY_ID_BYTES): key for key in reversed(keys)}
+        # In reverse order, so that the first of several keys with the same ID is used.
+        self._keys = {_key_id(key): key for key in reversed(keys)}
         self._encryption_key = keys[0] if keys else None
 
     @property
@@ -48,7 +49,7 @@ class Seals:
         """
         if self._encryption_key is None:
             raise errors.BadSettings("BACKBURNER_SECRET_KEY is not set.")
-        header = _VERSION + _derive_bytes(self._encryption_key, b"", b"id", _KEY_ID_BYTES) + os.urandom(_SALT_BYTES)
+        header = _VERSION + _key_id(self._encryption_key) + os.urandom(_SALT_BYTES)
         cipher, nonce = _derive_cipher(self._encryption_key, header)
         return base64.urlsafe_b64encode(
             header + cipher.encrypt(nonce, content, _associated_data(header, project_id))
@@ -68,7 +69,8 @@ class Seals:
         header, ciphertext = seal_bytes[:_HEADER_BYTES], seal_bytes[_HEADER_BYTES:]
         if len(seal_bytes) < _HEADER_BYTES or not header.startswith(_VERSION):
             raise errors.SealError("It was not encrypted by this server.")
-        key = self._keys.get(header[len(_VERSION) :][:_KEY_ID_BYTES])
+        key_id = header[len(_VERSION) : len(_VERSION) + _KEY_ID_BYTES]
+        key = self._keys.get(key_id)
         if key is None:
             raise errors.SealError("It was encrypted with a key that this server does not have.")
         cipher, nonce = _derive_cipher(key, header)
@@ -80,6 +82,11 @@ class Seals:
 
 def _derive_bytes(key: bytes, salt: bytes, purpose: bytes, length: int) -> bytes:
     return HKDF(SHA256(), length, salt, b"backburner seal " + purpose).derive(key)
+
+
+def _key_id(key: bytes) -> bytes:
+    """Return the ID that identifies a secret key in the headers of its seals."""
+    return _derive_bytes(key, b"", b"id", _KEY_ID_BYTES)
 
 
 def _derive_cipher(key: bytes, header: bytes) -> tuple[AESGCM, bytes]:

@@ -21,8 +21,9 @@ class ResponseGroup:
     """Counts of the responses of one lane, tier, project and model that have not ended.
 
     Args:
-        waiting: number of responses that wait in Postgres to be dispatched.
-        later: number of waiting responses whose delay before another attempt has not passed yet.
+        waiting: number of responses that wait in Postgres to be dispatched, including those of `later`.
+        later: number of waiting responses that are not due yet, because their delay before another attempt has not
+            passed.
         due_in_s: seconds until the first waiting response may be dispatched; negative if it may be dispatched now.
         dispatched: number of dispatched responses that no worker has claimed yet.
         oldest_s: age in seconds of the oldest waiting or dispatched response; None if there is none.
