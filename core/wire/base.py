@@ -31,7 +31,10 @@ class Open(Strict):
 
 
 class Closed(Strict):
-    """A part of a request that rejects unknown fields, because a stored prompt version cannot be corrected later."""
+    """A part of a request that rejects unknown fields, so that a misspelled name is not ignored.
+
+    For objects that cannot be corrected later, such as prompt versions and keys.
+    """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
@@ -39,13 +42,13 @@ class Closed(Strict):
 def tag(name: str) -> str:
     """Return the label of a union branch in pydantic's error locations.
 
-    No field has a name in angle brackets, so `app` can remove the label from the parameter in its error message.
+    No field has a name in angle brackets, so `app` can remove the label from the parameter that an error names.
     """
     return f"<{name}>"
 
 
 def read_type(value: Any, default: Any) -> Any:
-    """Return the `type` of an object; None if the object has none, `default` if the value is not an object.
+    """Return the `type` of an object; None if the object has no type, `default` if `value` is not an object.
 
     Accepts validated models as well as raw input, because pydantic calls discriminators again when it serializes.
     """

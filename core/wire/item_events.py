@@ -1,6 +1,6 @@
 """The events that open, extend and close an output item, in the order the API requires. Pure functions.
 
-Source: the order of openai-openapi's streaming reference; the event union of the `openai` client.
+Sources: openai-openapi's streaming reference for the order, and the event union of the `openai` client for the fields.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,8 +19,8 @@ class PartKind:
         item: type of the item that contains the part.
         list_field: field of the item that contains the list of these parts.
         text: field of the part to which delta events append.
-        deltas: the name that the types of its delta and done events contain.
-        part: the name that the types of the events that open and close it contain.
+        deltas: name in the types of the part's delta events and of the event after the last delta.
+        part: name in the types of the events that open and close the part.
         initial_fields: fields of a newly opened part, besides `type`.
     """
 
@@ -53,6 +53,7 @@ PARTS = {
     ),
 }
 
+# The name in the types of a tool call's events, and the field of the item that holds the call's input.
 _TOOL_CALLS = {
     "function_call": ("function_call_arguments", "arguments"),
     "custom_tool_call": ("custom_tool_call_input", "input"),
@@ -114,7 +115,7 @@ def annotation(path: PartPath, annotation_index: int, value: JsonObject) -> Even
 
 
 def close_part(path: PartPath, part: Part) -> list[Event]:
-    """Return the events that close an open part. `part` must hold its complete text."""
+    """Return the events that close an open part; `part` contains its complete text."""
     kind = PARTS[path.part]
     text_done_event = {"type": f"response.{kind.deltas}.done", **path.fields(), kind.text: part[kind.text]}
     if path.part == "output_text":
@@ -140,23 +141,23 @@ def tool_call(item: Item, output_index: int) -> list[Event]:
     Args:
         item: a completed `function_call` or `custom_tool_call`.
     """
-    name, key = _TOOL_CALLS[item["type"]]
+    event_name, input_field = _TOOL_CALLS[item["type"]]
     position = {"item_id": item["id"], "output_index": output_index}
     return [
-        open_item(item | {key: "", "status": "in_progress"}, output_index),
-        {"type": f"response.{name}.delta", **position, "delta": item[key]},
+        open_item(item | {input_field: "", "status": "in_progress"}, output_index),
+        {"type": f"response.{event_name}.delta", **position, "delta": item[input_field]},
         _tool_done_event(item, output_index),
         {"type": "response.output_item.done", "output_index": output_index, "item": item},
     ]
 
 
 def _tool_done_event(item: Item, output_index: int) -> Event:
-    name, key = _TOOL_CALLS[item["type"]]
+    event_name, input_field = _TOOL_CALLS[item["type"]]
     event = {
-        "type": f"response.{name}.done",
+        "type": f"response.{event_name}.done",
         "item_id": item["id"],
         "output_index": output_index,
-        key: item[key],
+        input_field: item[input_field],
     }
     # OpenAI's schema requires `name`, although its client's type for the event lacks the field.
     return event | {"name": item["name"]} if item["type"] == "function_call" else event

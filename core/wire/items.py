@@ -123,7 +123,7 @@ class HostedItem(Open):
 
 
 def _branch(value: Any) -> str:
-    """Return the union branch of an item.
+    """Return the label of an item's union branch.
 
     An item without `type` is a reference if it has an ID but no role or content; otherwise it is a message.
     """
@@ -166,7 +166,7 @@ def normalize_item(item: InputItem) -> Item:
 
 
 def copy_with_new_id(item: Item) -> Item:
-    """Copy an item and give the copy a new ID, because a different item already has its ID."""
+    """Return a copy of an item with a new ID, for an item whose ID a different item already has."""
     return item | {"id": ids.new_id(_ID_PREFIXES.get(item["type"], "item"))}
 
 

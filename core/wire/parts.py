@@ -17,7 +17,7 @@ def _reject_value(_value: Any) -> Any:
     raise PydanticCustomError("unsupported", "")
 
 
-# `file_id` is part of the API but not supported: there is no file storage to which it could refer.
+# `file_id` is part of the API but not supported, because this server has no file storage.
 _FileId = Annotated[None, BeforeValidator(_reject_value)]
 
 

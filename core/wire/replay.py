@@ -1,4 +1,4 @@
-"""Rebuilds the event log of an ended response from its final object. Pure functions without clock or I/O."""
+"""Reconstruction of the event log of an ended response from its final object. Pure functions without clock or I/O."""
 
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
@@ -23,15 +23,14 @@ def rebuild(first_document: Document, final_document: Document, event_count: int
         event_count: number of events in the original log.
     """
     events = _opening_events(first_document, final_document, event_count)
-    lengths = [
-        len(_text(part)) for index, item in enumerate(final_document["output"]) for _, part in _item_parts(item, index)
-    ]
-    item_event_count = sum(len(_item_events(item, index, [])) for index, item in enumerate(final_document["output"]))
-    fixed_count = len(events) + 1 + item_event_count
-    delta_counts = iter(_delta_counts(lengths, event_count - fixed_count))
-    for index, item in enumerate(final_document["output"]):
-        counts = [next(delta_counts) for _ in _item_parts(item, index)]
-        events += _item_events(item, index, counts)
+    output: list[Item] = final_document["output"]
+    text_lengths = [len(_text(part)) for index, item in enumerate(output) for _, part in _item_parts(item, index)]
+    item_event_count = sum(len(_item_events(item, index, [])) for index, item in enumerate(output))
+    count_without_deltas = len(events) + item_event_count + 1
+    delta_counts = iter(_delta_counts(text_lengths, event_count - count_without_deltas))
+    for index, item in enumerate(output):
+        item_delta_counts = [next(delta_counts) for _ in _item_parts(item, index)]
+        events += _item_events(item, index, item_delta_counts)
     return transcript.number([*events, transcript.lifecycle(final_document)], 0)
 
 
@@ -52,7 +51,7 @@ def remaining_events(events: Sequence[Event], event_count: int, last_received_se
     opening_count = sum(event["type"] in _OPENING_TYPES for event in events[:3])
     if last_received_seq < opening_count:
         return list(events[max(last_received_seq + 1, 0) :])
-    return [events[-1] | {"sequence_number": max(event_count - 1, last_received_seq + 1)}]
+    return [events[-1] | {"sequence_number": event_count - 1}]
 
 
 def _opening_events(first_document: Document, final_document: Document, event_count: int) -> list[Event]:
@@ -65,14 +64,17 @@ def _opening_events(first_document: Document, final_document: Document, event_co
     return events
 
 
-def _delta_counts(lengths: Sequence[int], delta_count: int) -> list[int]:
-    """Return the number of deltas for each text: in proportion to its length, and at least one unless it is empty."""
-    minimums = [int(length > 0) for length in lengths]
-    extra_count, total_length = max(0, delta_count - sum(minimums)), sum(lengths)
+def _delta_counts(text_lengths: Sequence[int], delta_count: int) -> list[int]:
+    """Return the number of deltas for each text: in proportion to its length, and at least one unless it is empty.
+
+    If all texts are empty, the first one gets all deltas.
+    """
+    minimums = [int(length > 0) for length in text_lengths]
+    extra_count, total_length = max(0, delta_count - sum(minimums)), sum(text_lengths)
     if not total_length:
-        return [extra_count if index == 0 else 0 for index in range(len(lengths))]
+        return [extra_count if index == 0 else 0 for index in range(len(text_lengths))]
     counts, offset = [], 0
-    for length, minimum in zip(lengths, minimums, strict=True):
+    for length, minimum in zip(text_lengths, minimums, strict=True):
         share = extra_count * (offset + length) // total_length - extra_count * offset // total_length
         counts.append(minimum + share)
         offset += length
@@ -80,6 +82,7 @@ def _delta_counts(lengths: Sequence[int], delta_count: int) -> list[int]:
 
 
 def _item_parts(item: Item, index: int) -> Iterator[tuple[PartPath, Part]]:
+    """Yield the parts of an item that have events, each with its path; `index` is the item's position in the output."""
     for field in ("content", "summary"):
         for position, part in enumerate(item.get(field) or ()):
             kind = PARTS.get(part["type"])
@@ -93,7 +96,7 @@ def _text(part: Part) -> str:
 
 
 def _item_events(item: Item, index: int, delta_counts: Sequence[int]) -> list[Event]:
-    """Return the events of an item, with the given number of deltas for each part.
+    """Return the events of a completed item.
 
     Args:
         index: position of the item in the output.

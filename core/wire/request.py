@@ -32,7 +32,7 @@ Include = Literal[
 ]
 
 
-def _limit_pairs(value: Any) -> Any:
+def _limit_metadata(value: Any) -> Any:
     # Runs before the pairs are validated: the errors of a million invalid pairs would take gigabytes of memory.
     if isinstance(value, dict) and len(value) > METADATA_LIMIT:
         raise PydanticCustomError("too_many_pairs", "", {"max_length": METADATA_LIMIT, "actual_length": len(value)})
@@ -48,7 +48,7 @@ def limit_variables(value: Any) -> Any:
     return value
 
 
-def _version_text(value: Any) -> Any:
+def _convert_version(value: Any) -> Any:
     return str(value) if type(value) is int else value
 
 
@@ -61,13 +61,13 @@ VariableValue = Annotated[
 Version = Annotated[
     str,
     Field(max_length=64),
-    BeforeValidator(_version_text),
+    BeforeValidator(_convert_version),
     WithJsonSchema({"anyOf": [{"type": "string", "maxLength": 64}, {"type": "integer"}]}),
 ]
 
 
 class PromptReference(Strict):
-    """A reference to a stored prompt, with values of its variables. Without `version`: the default version."""
+    """A reference to a stored prompt, with values of its variables; without `version`, to the default version."""
 
     id: Annotated[str, Field(max_length=256)]
     version: Version | None = None
@@ -147,7 +147,7 @@ class PromptCacheOptions(Strict):
     comparison_response_id: Annotated[str, Field(max_length=256)] | None = None
 
 
-# Parameters that a stored prompt can set as well.
+# Types of parameters that a stored prompt can set as well.
 ModelName = Annotated[str, Field(max_length=256)]
 MaxOutputTokens = Annotated[int, Field(ge=16, le=2**31 - 1)]
 Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
@@ -156,12 +156,12 @@ Tools = Annotated[list[Tool], Field(max_length=128, fail_fast=True)]
 
 
 class CreateResponse(Strict):
-    """A request for a response. Unknown fields are ignored.
+    """A request for a response. Unknown fields are ignored, or rejected by a server with `BACKBURNER_STRICT_PARAMS=1`.
 
-    Source: openai-openapi CreateResponse; limits as in its reference, `safety_identifier` as in the newer SDK.
+    Source: `CreateResponse` of openai-openapi; the limit of `safety_identifier` is that of the newer `openai` package.
     """
 
-    model: ModelName | None = None  # may come from the prompt; core.wire.rules requires one
+    model: ModelName | None = None  # may come from the prompt; core.wire.rules checks that it is set
     input: (
         Annotated[
             Annotated[Text, Tag("<text>")]
@@ -197,7 +197,7 @@ class CreateResponse(Strict):
             Annotated[str, Field(max_length=64, pattern=NUL_FREE_PATTERN)],
             Annotated[str, Field(max_length=512, pattern=NUL_FREE_PATTERN)],
         ],
-        BeforeValidator(_limit_pairs),
+        BeforeValidator(_limit_metadata),
     ] = Field(default_factory=dict)
     service_tier: Literal["auto", "default", "flex", "no-limit", "priority", "scale", "fast", "ultrafast"] | None = None
     safety_identifier: Annotated[str, Field(max_length=128)] | None = None

@@ -1,4 +1,4 @@
-"""Rules that involve several parameters of a create request. All are checked before anything is stored.
+"""Rules that involve several parameters of a create request. They are checked before anything is stored.
 
 Source: the API reference, and the parts of its error messages that clients' test suites match.
 """
@@ -17,8 +17,8 @@ def check_parameters(request: CreateResponse) -> None:
     """Check that the parameters are consistent.
 
     Raises:
-        errors.InvalidRequest: a required parameter is missing, or two parameters conflict; of two conflicting
-            parameters, the error names the one that the API reference documents later.
+        errors.InvalidRequest: a required parameter is missing, two parameters conflict, or a JSON Schema is invalid.
+            The error names one parameter.
     """
     if request.model is None:
         raise errors.InvalidRequest(
@@ -39,7 +39,7 @@ def check_parameters(request: CreateResponse) -> None:
     if request.prompt_cache_options is not None and request.prompt_cache_options.prewarm:
         param = "prompt_cache_options.prewarm"
         raise errors.InvalidRequest(f"'{param}' is not supported.", param=param, code="unsupported_parameter")
-    _check_window(request)
+    _check_completion_window(request)
     _check_tools(request)
     json_schema.check_schemas(_schemas(request))
 
@@ -57,7 +57,7 @@ def _schemas(request: CreateResponse) -> dict[str, JsonObject]:
     return schemas
 
 
-def _check_window(request: CreateResponse) -> None:
+def _check_completion_window(request: CreateResponse) -> None:
     options = request.background_options
     if options is None or options.completion_window == "soonest":
         return
@@ -67,14 +67,16 @@ def _check_window(request: CreateResponse) -> None:
     if request.stream:
         raise errors.InvalidRequest("A completion window cannot be streamed: leave out stream=true.", param=param)
     if request.service_tier not in {None, "auto", "default", "flex"}:
-        raise errors.InvalidRequest("A completion window needs the service tier 'auto' or 'default'.", param=param)
+        raise errors.InvalidRequest(
+            "A completion window needs the service tier 'auto', 'default' or 'flex'.", param=param
+        )
 
 
 def _check_tools(request: CreateResponse) -> None:
     tools = [(tool.type, getattr(tool, "name", None)) for tool in request.tools]
-    client_tools = [name for kind, name in tools if kind in {"function", "custom"}]
-    for position, name in enumerate(client_tools):
-        if name in client_tools[:position]:
+    client_tool_names = [name for kind, name in tools if kind in {"function", "custom"}]
+    for position, name in enumerate(client_tool_names):
+        if name in client_tool_names[:position]:
             raise errors.InvalidRequest(f"There are two tools named '{name}'.", param="tools")
     choice = request.tool_choice
     if isinstance(choice, NamedChoice) and (choice.type, choice.name) not in tools:
@@ -90,8 +92,11 @@ def _check_tools(request: CreateResponse) -> None:
 
 def _check_allowed_tool(allowed_tool: JsonObject, tools: list[tuple[str, Any]]) -> None:
     kind, name = allowed_tool.get("type"), allowed_tool.get("name")
-    has_name = kind in {"function", "custom"}
-    if not ((kind, name) in tools if has_name else kind in {tool_kind for tool_kind, _ in tools}):
+    if kind in {"function", "custom"}:
+        is_listed = (kind, name) in tools
+    else:
+        is_listed = kind in {tool_kind for tool_kind, _ in tools}
+    if not is_listed:
         raise errors.InvalidRequest(
             f"Allowed tool '{name or kind}' not found in 'tools' parameter.", param="tool_choice"
         )

@@ -17,9 +17,10 @@ class Status(StrEnum):
 
 TERMINAL = frozenset({Status.COMPLETED, Status.INCOMPLETE, Status.FAILED, Status.CANCELLED})
 
+# The statuses that may follow each status.
 MOVES: Mapping[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset({Status.IN_PROGRESS, Status.CANCELLED, Status.FAILED}),
-    # Back to queued if the lease expires or the worker hands the response back.
+    # The status becomes `queued` again if the lease expires or the worker hands the response back.
     Status.IN_PROGRESS: TERMINAL | {Status.QUEUED},
     **dict.fromkeys(TERMINAL, frozenset[Status]()),
 }

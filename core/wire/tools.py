@@ -96,7 +96,7 @@ class AllowedTools(Strict):
 
 
 class HostedChoice(Open):
-    """The model should use a hosted tool. Has no effect, because hosted tools are not offered to the model."""
+    """The model should use a hosted tool. This choice has no effect: hosted tools are not offered to the model."""
 
     type: str
 

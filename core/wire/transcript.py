@@ -1,4 +1,4 @@
-"""Folds the event log of a response into its output. Pure functions without clock or I/O."""
+"""The fold of a response's event log into its output. No clock and no I/O."""
 
 from collections.abc import Iterable
 from copy import deepcopy
@@ -31,7 +31,11 @@ class Transcript:
 
 
 class Fold:
-    """Folds a log event by event: from its first event, or after the events of `partial_output`."""
+    """Folds a log event by event.
+
+    Args:
+        partial_output: the result of folding the earlier events of the log; None to begin with the first event.
+    """
 
     def __init__(self, partial_output: Transcript | None = None) -> None:
         self._transcript = deepcopy(partial_output) if partial_output else Transcript()
@@ -74,7 +78,7 @@ class Fold:
             self._parts(path)[path.index]["logprobs"].extend(logprobs)
 
     def transcript(self) -> Transcript:
-        """Return the transcript of all added events. Later events change the returned object."""
+        """Return the transcript of all events so far. Events that are added later change the returned object."""
         for path, deltas in self._pieces.items():
             self._parts(path)[path.index][PARTS[path.part].text] += "".join(deltas)
         self._pieces.clear()
@@ -114,7 +118,7 @@ def lifecycle(document: Document) -> Event:
     """Return the event that announces a document's status.
 
     The stream of a cancelled response ends with `response.failed`, which contains a response with the status
-    `cancelled`: neither OpenAI's nor Open Responses' event union has an event `response.cancelled`.
+    `cancelled`: the event unions of OpenAI and of Open Responses have no event `response.cancelled`.
     """
     status = document["status"]
     return {"type": f"response.{'failed' if status == 'cancelled' else status}", "response": document}
