@@ -19,7 +19,7 @@ Headers = list[tuple[str, str]]
 
 
 class Cors:
-    """The response headers for cross-origin requests. Cookies are never allowed, because keys are sent in a header."""
+    """Headers of answers to cross-origin requests. Cookies are never allowed, because clients send keys in a header."""
 
     def __init__(self, origins: frozenset[str]) -> None:
         self._origins = origins
@@ -40,7 +40,7 @@ class Cors:
     def preflight_headers(self, environ: "WSGIEnvironment") -> Headers | None:
         """The headers of the answer to a preflight request; None for all other requests and origins.
 
-        Browsers send preflights without a key.
+        No API key is required, because browsers send preflight requests without one.
         """
         if environ["REQUEST_METHOD"] != "OPTIONS" or "HTTP_ACCESS_CONTROL_REQUEST_METHOD" not in environ:
             return None

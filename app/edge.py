@@ -28,7 +28,7 @@ _STATUS_LINES = {code: f"{code} {phrase}" for code, phrase in HTTP_STATUS_CODES.
 
 
 def respond(endpoint: Endpoint, exchange: Exchange) -> Answer:
-    """Authenticate, call the endpoint, and turn any exception into an answer."""
+    """Authenticate a request, call its endpoint, and turn any exception into an answer."""
     exchange.environ[RULE] = endpoint.rule
     try:
         if endpoint.right is not None:
@@ -43,7 +43,7 @@ def respond(endpoint: Endpoint, exchange: Exchange) -> Answer:
 
 
 class Edge:
-    """WSGI application that assigns request IDs, answers preflights, routes all other requests, and logs answers."""
+    """WSGI application that assigns request IDs, answers preflight requests, routes all others, and logs answers."""
 
     def __init__(self, flask: "WSGIApplication", core: Core) -> None:
         self._flask = flask
@@ -100,5 +100,5 @@ def _log_request(environ: "WSGIEnvironment", status: str, began_at: float) -> No
 
 
 def _new_request_id() -> str:
-    """A unique but guessable ID: `uuid4` would make a system call, which releases the GIL, in every request."""
+    """A unique but guessable ID. For each request, `uuid4` would make a system call, which releases the GIL."""
     return f"req_{random.getrandbits(128):032x}"

@@ -11,7 +11,7 @@ from core.codes import ErrorType
 
 log = logging.getLogger(__name__)
 
-# The nearest base class in this table applies. A test checks that every error that a request can raise has a status.
+# An error that is not in this table has the status of its nearest base class in the table.
 STATUS: dict[type[errors.Error], tuple[int, str]] = {
     errors.InvalidRequest: (400, ErrorType.INVALID_REQUEST),
     errors.InvalidKey: (401, ErrorType.INVALID_REQUEST),
@@ -40,7 +40,7 @@ def envelope(
 
 
 def status_and_type(error: errors.Error) -> tuple[int, str]:
-    """The HTTP status and the `type` of an error."""
+    """The HTTP status of an error, and the `type` in its answer."""
     return next(STATUS[error_class] for error_class in type(error).__mro__ if error_class in STATUS)
 
 

@@ -27,7 +27,7 @@ def _meter_headers(name: str, meter: Meter) -> dict[str, str]:
 
 
 def retry_headers(error: errors.RateLimitExceeded) -> dict[str, str]:
-    """The headers that tell client libraries when to retry a rejected request."""
+    """The headers from which client libraries determine when to retry a rejected request."""
     if error.retry_after_s is None:
         return {"x-should-retry": "false"}
     milliseconds = max(1, math.ceil(error.retry_after_s * 1000))

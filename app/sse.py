@@ -1,4 +1,4 @@
-"""Server-sent events: the frames of an event log, keep-alive comments, and streams that end early."""
+"""Server-sent events: the frames of an event log, keep-alive comments, and the error event of a failed stream."""
 
 import logging
 import time
@@ -38,12 +38,14 @@ def answer(batches: Generator[list[bytes]], last_number: int, on_close: OnClose,
 
     Args:
         batches: events as they are stored, in batches; an empty batch sends a keep-alive comment.
-        last_number: the sequence number before the first event.
+        last_number: the sequence number of the event before the first one; -1 if there is none.
         on_close: called once, after the last write.
         stall_s: maximum seconds that a reader may take for one write. A slower reader is dropped, to free its wait
             slot; it can resume the stream later.
     """
-    return Answer(_Body(batches, last_number, on_close, stall_s), headers=STREAM_HEADERS, content_type=CONTENT_TYPE)
+    return Answer(
+        _StreamBody(batches, last_number, on_close, stall_s), headers=STREAM_HEADERS, content_type=CONTENT_TYPE
+    )
 
 
 def frame(event_json: bytes) -> bytes:
@@ -77,7 +79,7 @@ def _error_frame(error: errors.Error, last_number: int) -> bytes:
     return frame(jsonio.dumps(event).encode())
 
 
-class _Body(Iterator[bytes]):
+class _StreamBody(Iterator[bytes]):
     """Iterator of the writes of a stream; it stops if the reader takes longer than `stall_s` for one write."""
 
     def __init__(self, batches: Generator[list[bytes]], last_number: int, on_close: OnClose, stall_s: float) -> None:

@@ -1,4 +1,4 @@
-"""GET /openapi.json, and GET /docs, which displays it; no key is required."""
+"""Endpoints of the API documentation: /openapi.json, and the page /docs that displays it. No key is required."""
 
 from functools import cache
 

@@ -1,5 +1,7 @@
 """The answers of operations in the OpenAPI document: headers, errors by status, and bodies."""
 
+from typing import NamedTuple
+
 from app.openapi.schemas import REF
 from core.jsonio import JsonObject
 
@@ -26,21 +28,31 @@ _HEADERS = {
         "`false` if a retry is pointless, for example because the server has already retried.",
     ),
 }
-# Sent with every answer to a request that creates a response, if the project has limits.
+# Headers of every answer to a create request, if the project has limits.
 RATE_LIMIT_HEADERS = tuple(name for name in _HEADERS if name.startswith("x-ratelimit-"))
-_ERRORS: dict[int, tuple[str, str, tuple[str, ...]]] = {
-    400: ("BadRequest", "The request is invalid. Nothing was stored.", ("x-should-retry",)),
-    401: ("Unauthorized", "The API key is missing, unknown or revoked.", ("WWW-Authenticate",)),
-    403: ("Forbidden", "The API key is valid but lacks the required right.", ()),
-    404: ("NotFound", "The object or the project does not exist, or the API key has no access to the project.", ()),
-    413: ("TooLarge", "The request body exceeds the server's size limit.", ()),
-    429: (
+
+
+class _ErrorAnswer(NamedTuple):
+    component_name: str
+    description: str
+    header_names: tuple[str, ...]
+
+
+_ERRORS: dict[int, _ErrorAnswer] = {
+    400: _ErrorAnswer("BadRequest", "The request is invalid. Nothing was stored.", ("x-should-retry",)),
+    401: _ErrorAnswer("Unauthorized", "The API key is missing, unknown or revoked.", ("WWW-Authenticate",)),
+    403: _ErrorAnswer("Forbidden", "The API key is valid but lacks the required right.", ()),
+    404: _ErrorAnswer(
+        "NotFound", "The object or the project does not exist, or the API key has no access to the project.", ()
+    ),
+    413: _ErrorAnswer("TooLarge", "The request body exceeds the server's size limit.", ()),
+    429: _ErrorAnswer(
         "TooManyRequests",
         "A limit of the project was exceeded, or the model server is at capacity.",
         ("Retry-After", "retry-after-ms", "x-should-retry", *RATE_LIMIT_HEADERS),
     ),
-    500: ("ServerError", "The server or the model server failed.", ("x-should-retry",)),
-    503: (
+    500: _ErrorAnswer("ServerError", "The server or the model server failed.", ("x-should-retry",)),
+    503: _ErrorAnswer(
         "Unavailable",
         "The database is unavailable, too many requests are waiting, or the server is shutting down.",
         ("Retry-After",),
@@ -59,14 +71,14 @@ def header_components() -> JsonObject:
 def error_components() -> JsonObject:
     """The component of each error answer, by name."""
     return {
-        name: json_answer("ErrorEnvelope", description, *header_names)
-        for name, description, header_names in _ERRORS.values()
+        error.component_name: json_answer("ErrorEnvelope", error.description, *error.header_names)
+        for error in _ERRORS.values()
     }
 
 
 def error_references(*statuses: int) -> JsonObject:
     """References to the error answers of an operation, by status."""
-    return {str(status): {"$ref": f"#/components/responses/{_ERRORS[status][0]}"} for status in statuses}
+    return {str(status): {"$ref": f"#/components/responses/{_ERRORS[status].component_name}"} for status in statuses}
 
 
 def json_answer(schema: str, description: str, *header_names: str) -> JsonObject:

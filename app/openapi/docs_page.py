@@ -4,8 +4,8 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-# The files of Swagger UI that the page loads, and our own script, which starts it.
 SCRIPT_NAME = "start.js"
+# The media types of the files that the page loads: files of Swagger UI, and our own script, which starts it.
 ASSETS = {
     "favicon-32x32.png": "image/png",
     "index.css": "text/css",

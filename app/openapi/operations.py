@@ -1,4 +1,4 @@
-"""The operations of the OpenAPI document. A test compares them with the routes of the server."""
+"""All operations of the OpenAPI document. A test compares them with Flask's routes."""
 
 from app.openapi import project_operations, prompt_operations, response_operations, server_operations
 from core.jsonio import JsonObject

@@ -8,7 +8,7 @@ from app.openapi.schemas import REF
 from core.jsonio import JsonObject
 
 Parameter = JsonObject
-# Error statuses that every operation with a key can return.
+# Error statuses that every operation with an API key can return.
 COMMON_STATUSES = (400, 401, 403, 404, 500, 503)
 
 
@@ -37,9 +37,9 @@ AFTER = parameter(
 )
 
 
-def operation(name: str, tag: str, summary: str, *parameters: Parameter, **parts: Any) -> JsonObject:
+def operation(name: str, tag: str, summary: str, *parameters: Parameter, **other_fields: Any) -> JsonObject:
     fields = {"operationId": name, "tags": [tag], "summary": summary}
-    return fields | ({"parameters": list(parameters)} if parameters else {}) | parts
+    return fields | ({"parameters": list(parameters)} if parameters else {}) | other_fields
 
 
 def authenticated_operation(
@@ -49,10 +49,16 @@ def authenticated_operation(
     *parameters: Parameter,
     successes: JsonObject,
     error_statuses: tuple[int, ...] = (),
-    **parts: Any,
+    **other_fields: Any,
 ) -> JsonObject:
+    """An operation that requires an API key.
+
+    Args:
+        successes: the answers to successful requests, by status.
+        error_statuses: error statuses in addition to `COMMON_STATUSES`.
+    """
     responses = successes | answers.error_references(*sorted({*error_statuses, *COMMON_STATUSES}))
-    return operation(name, tag, summary, *parameters, responses=responses, **parts)
+    return operation(name, tag, summary, *parameters, responses=responses, **other_fields)
 
 
 def public_operation(

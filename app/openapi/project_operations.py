@@ -31,7 +31,7 @@ def _project_operations() -> JsonObject:
                 description="Requires a key of the project `default`.",
                 requestBody=request_body("CreateProject", {"name": "team-a"}),
                 successes=json_success("Project", "Project created."),
-                error_statuses=(400, 413),
+                error_statuses=(413,),
             ),
             "get": authenticated_operation(
                 "listProjects",
@@ -39,7 +39,6 @@ def _project_operations() -> JsonObject:
                 "List the projects to which the key of the request has access",
                 *(LIMIT, ORDER, AFTER),
                 successes=json_success("ProjectList", "A page of projects."),
-                error_statuses=(400,),
             ),
         },
         "/v1/projects/{project_id}": {
@@ -65,7 +64,7 @@ def _key_collection_operations() -> JsonObject:
                 description="Without `rights`, the new key has the rights `read`, `write` and `cancel`.",
                 requestBody=request_body("CreateKey", {"name": "batch", "rights": ["read", "write"]}),
                 successes=json_success("NewApiKey", "API key created. Its secret is returned only once."),
-                error_statuses=(400, 413),
+                error_statuses=(413,),
             ),
             "get": authenticated_operation(
                 "listApiKeys",
@@ -73,7 +72,6 @@ def _key_collection_operations() -> JsonObject:
                 "List a project's API keys",
                 *(_PROJECT_ID, LIMIT, ORDER, AFTER),
                 successes=json_success("ApiKeyList", "A page of API keys; revoked keys are omitted."),
-                error_statuses=(400,),
             ),
         },
     }

@@ -31,7 +31,7 @@ def _prompt_collection_operations() -> JsonObject:
                 "Create a prompt",
                 requestBody=request_body("CreatePrompt", {"name": "greeting", "template": _TEMPLATE_EXAMPLE}),
                 successes=json_success("Prompt", "Prompt created. Its default version is version 1."),
-                error_statuses=(400, 413),
+                error_statuses=(413,),
             ),
             "get": authenticated_operation(
                 "listPrompts",
@@ -39,7 +39,6 @@ def _prompt_collection_operations() -> JsonObject:
                 "List the project's prompts",
                 *(LIMIT, ORDER, AFTER),
                 successes=json_success("PromptList", "A page of prompts."),
-                error_statuses=(400,),
             ),
         },
     }
@@ -54,7 +53,6 @@ def _single_prompt_operations() -> JsonObject:
                 "Get a prompt",
                 _PROMPT_ID,
                 successes=json_success("Prompt", "The prompt."),
-                error_statuses=(404,),
             ),
             "post": authenticated_operation(
                 "updatePrompt",
@@ -63,7 +61,7 @@ def _single_prompt_operations() -> JsonObject:
                 _PROMPT_ID,
                 requestBody=request_body("UpdatePrompt", {"default_version": "1"}),
                 successes=json_success("Prompt", "Prompt updated."),
-                error_statuses=(400, 404, 413),
+                error_statuses=(413,),
             ),
             "delete": authenticated_operation(
                 "deletePrompt",
@@ -72,7 +70,6 @@ def _single_prompt_operations() -> JsonObject:
                 _PROMPT_ID,
                 description="Responses that were created with the prompt do not change.",
                 successes=json_success("DeletedPrompt", "Prompt deleted."),
-                error_statuses=(404,),
             ),
         },
     }
@@ -89,7 +86,7 @@ def _prompt_version_operations() -> JsonObject:
                 _PROMPT_ID,
                 requestBody=request_body("CreatePromptVersion", {"template": _TEMPLATE_EXAMPLE}),
                 successes=json_success("PromptVersion", "Version created. Versions are numbered consecutively."),
-                error_statuses=(400, 404, 413),
+                error_statuses=(413,),
             ),
         },
         "/v1/prompts/{prompt_id}/versions/{version}": {
@@ -99,7 +96,6 @@ def _prompt_version_operations() -> JsonObject:
                 "Get a version of a prompt",
                 *(_PROMPT_ID, version),
                 successes=json_success("PromptVersion", "The version with its template. Versions never change."),
-                error_statuses=(404,),
             ),
         },
     }

@@ -15,7 +15,7 @@ from core.wire import items, parts, request, tools
 Schema = JsonObject
 
 REF = "#/components/schemas/"
-# Two classes have the same name; pydantic distinguishes them by their module names, which are internal.
+# Two classes have the name `Reasoning`; pydantic distinguishes them by their module names, which are internal.
 _SCHEMA_NAMES = {"core__wire__items__Reasoning": "ReasoningItem", "core__wire__request__Reasoning": "Reasoning"}
 _REQUEST_BODIES = (
     request.CreateResponse,
@@ -29,7 +29,7 @@ _UNSUPPORTED_PARAMETER = {
     "description": "Not supported. Any value except null is rejected with `unsupported_parameter`.",
     "enum": [None],
 }
-# Unions, which pydantic would repeat in every schema that uses them.
+# The unions that get their own components. Pydantic would repeat them in every schema that uses them.
 _UNIONS: JsonObject = {
     "InputItem": items.InputItem,
     "ContentPart": parts.Part,
@@ -112,10 +112,11 @@ def _clean_schema(node: Any, schemas: dict[str, Schema]) -> Any:
     if "$ref" in result:
         name = result["$ref"].removeprefix(REF)
         result["$ref"] = REF + _SCHEMA_NAMES.get(name, name)
-    branches = node.get("anyOf")
     for name in _UNIONS:
-        if branches and node is not schemas[name] and branches[: len(schemas[name]["anyOf"])] == schemas[name]["anyOf"]:
-            other_branches = result["anyOf"][len(schemas[name]["anyOf"]) :]
+        union = schemas[name]
+        branch_count = len(union["anyOf"])
+        if node is not union and node.get("anyOf", [])[:branch_count] == union["anyOf"]:
+            other_branches = result["anyOf"][branch_count:]
             reference = {"$ref": REF + name}
             del result["anyOf"]
             result |= {"anyOf": [reference, *other_branches]} if other_branches else reference

@@ -28,7 +28,6 @@ def _model_operations() -> JsonObject:
                 "Models",
                 "List the models",
                 successes=json_success("ModelList", "All models."),
-                error_statuses=(),
             ),
         },
         "/v1/models/{name}": {
@@ -38,7 +37,6 @@ def _model_operations() -> JsonObject:
                 "Get a model",
                 name,
                 successes=json_success("Model", "The model."),
-                error_statuses=(404,),
             ),
         },
     }
