@@ -69,7 +69,7 @@ def keys() -> None:
     "additional_projects",
     multiple=True,
     metavar="PROJECT",
-    help="Additional project the key may use; repeatable.",
+    help="Additional project that the key may use; repeatable.",
 )
 @click.option("--name", help="Name shown in lists.")
 def create_key(
@@ -104,7 +104,7 @@ def list_keys(project: str | None) -> None:
 @keys.command("rotate")
 @click.argument("key_id")
 def rotate_key(key_id: str) -> None:
-    """Replace a key with a new one that has the same ID and rights, and print it.
+    """Replace a key by a new key with the same ID and rights, and print the new key.
 
     The new key cannot be displayed again. All processes reject the old key within 5 seconds.
     """

@@ -1,4 +1,4 @@
-"""Opens the core for a command."""
+"""Context manager with which commands open the core."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

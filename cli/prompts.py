@@ -1,4 +1,4 @@
-"""The command group `backburner prompts`."""
+"""Commands `backburner prompts`."""
 
 import math
 import tomllib
@@ -32,7 +32,7 @@ def prompts() -> None:
 @file_argument
 @project_option
 def create_prompt(file: IO[bytes], project: str) -> None:
-    """Create a prompt from FILE and print it.
+    """Create a prompt from FILE and print the prompt.
 
     FILE is JSON or TOML, or `-` for standard input. It has the fields of `POST /v1/prompts`: name, description,
     template.
@@ -77,9 +77,9 @@ def show_prompt(prompt_id: str, version: str | None, project: str) -> None:
 @click.option("--default", "make_default", is_flag=True, help="Make the new version the default version.")
 @project_option
 def add_version(prompt_id: str, file: IO[bytes], *, make_default: bool, project: str) -> None:
-    """Add a version to a prompt from FILE and print it.
+    """Add a version from FILE to a prompt and print the version.
 
-    FILE is JSON or TOML with the key template, or `-` for standard input.
+    FILE is JSON or TOML with the field template, or `-` for standard input.
     """
     request = _read_request(CreatePromptVersion, file)
     request = request.model_copy(update={"make_default": make_default or request.make_default})
@@ -91,7 +91,7 @@ def add_version(prompt_id: str, file: IO[bytes], *, make_default: bool, project:
 @click.argument("prompt_id")
 @click.option("--name")
 @click.option("--description")
-@click.option("--default-version", help="Version used when a request contains none.")
+@click.option("--default-version", help="Version that is used if a request contains no version.")
 @project_option
 def update_prompt(
     prompt_id: str, name: str | None, description: str | None, default_version: str | None, project: str

@@ -1,4 +1,4 @@
-"""Prints the events of a response to a terminal as they arrive."""
+"""Printer for `backburner responses tail`: writes the output in a response's events to the terminal."""
 
 import re
 from typing import Any
@@ -20,7 +20,7 @@ _CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class Printer:
-    """Prints the output in events; a label in brackets precedes all output except plain text.
+    """Prints the output that events contain; a label in brackets precedes each part except output text.
 
     Attributes:
         status: the terminal status of the response; None until the response ends.
@@ -50,7 +50,8 @@ class Printer:
             self._start_new_line()
             label = _LABELS_BY_EVENT_TYPE[event["type"]]
             if label != "text":
-                self._write_text(f"[{' '.join(filter(None, (label, self._names.get(index))))}] ")
+                name = self._names.get(index)
+                self._write_text(f"[{label} {name}] " if name else f"[{label}] ")
         self._write_text(event["delta"])
 
     def _print_end(self, response: JsonObject) -> None:

@@ -57,7 +57,7 @@ def usage(
     """
     with open_checked_core() as core:
         if project is not None:
-            core.keys.project(project)
+            core.keys.project(project)  # raises an error if the project does not exist
         rows = core.ledger.usage(columns, project=project, since=since and since.date(), until=until and until.date())
     output_rows = [{name: str(value) if name == "day" else value for name, value in row.items()} for row in rows]
     click.echo(
