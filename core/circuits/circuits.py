@@ -19,8 +19,8 @@ class Circuits:
 
     A circuit is closed (no row), open until `open_until`, and then half-open: dispatch enqueues a single response, the
     probe. The circuit closes if a server sends output for the probe, or rejects the probe's request with an ordinary
-    error; any other failure of the probe reopens the circuit for twice as long. If the probe ends in another way, or is
-    lost with its worker, dispatch chooses another response: a response is the probe only while it is dispatched or
+    error; any other failure of the servers reopens the circuit for twice as long. If the probe ends in another way, or
+    is lost with its worker, dispatch chooses another response: a response is the probe only while it is dispatched or
     running.
     """
 

@@ -237,6 +237,7 @@ def _file_size_error(settings: Settings) -> errors.InvalidRequest:
 
 
 def _file_type(media_type: str, name: str | None, data: bytes) -> str:
+    """Return the type of a file: a type from `_DOCUMENT_SIGNATURES`, or `PLAIN` for text."""
     media_type = _TYPE_ALIASES.get(media_type, media_type)
     suffix = PurePosixPath((name or "").lower()).suffix
     if media_type in _DOCUMENT_SIGNATURES:

@@ -215,13 +215,14 @@ def hide_images(item: Item, include: Collection[str]) -> Item:
     Args:
         include: the values of the client's `include`, which may request the images.
     """
-    is_screenshot = item["type"] == "computer_call_output"
-    if ("computer_call_output.output.image_url" if is_screenshot else "message.input_image.image_url") in include:
-        return item
-    if is_screenshot:
+    if item["type"] == "computer_call_output":
+        if "computer_call_output.output.image_url" in include:
+            return item
         output = item.get("output")
         if isinstance(output, dict) and _contains_image(output.get("image_url")):
             return item | {"output": output | {"image_url": None}}
+        return item
+    if "message.input_image.image_url" in include:
         return item
     return map_media(item, lambda part: part | {"image_url": None} if _contains_image(part.get("image_url")) else part)
 

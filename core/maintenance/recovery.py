@@ -1,4 +1,4 @@
-"""Isolates the recovery of single responses: a response that cannot be recovered does not delay the others."""
+"""Isolation of recoveries: a response that cannot be recovered does not delay the recovery of other responses."""
 
 import logging
 import time
@@ -31,7 +31,7 @@ class Recovery:
     def postponed_ids(self) -> set[str]:
         """Return the IDs of the responses to ignore for now."""
         now = time.monotonic()
-        # If this chore has not failed on a response again for this long, another process has recovered the response.
+        # A response that this chore has not selected again for `_MAX_DELAY_S` has been recovered by another process.
         self._postponed = {
             response_id: entry for response_id, entry in self._postponed.items() if entry.until > now - _MAX_DELAY_S
         }

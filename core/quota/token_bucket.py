@@ -27,7 +27,9 @@ _BUCKET_TTL_MS = 3_600_000
 # error disappears within a minute, because the bucket refills.
 _CORRECTION_TTL_S = 600
 
-# The scripts use only the clock of Redis, so the clocks of the processes may differ.
+# Functions that all scripts share. The scripts use only the clock of Redis, so the clocks of the processes may differ.
+# ARGV 1 and 2: the limits per minute, 0 for no limit. ARGV 3 and 4: the requests and tokens to take or to add. ARGV 5:
+# minimum time to live of the bucket, in milliseconds.
 _BUCKET_FUNCTIONS = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -218,6 +220,7 @@ def _bucket_key(project_id: str, model: str) -> str:
 
 
 def _rates(limits: Limits) -> list[int]:
+    """Return the limits per minute as arguments of the scripts; 0 means no limit."""
     return [limits.requests_per_minute or 0, limits.tokens_per_minute or 0]
 
 

@@ -158,7 +158,7 @@ class Endings:
         """
         with self._database.transaction() as connection:
             response_ids = [ending.response_id for ending in endings]
-            rows = {row.id: row for row in ends_sql.lock_unlocked(connection, response_ids)}
+            rows = {row.id: row for row in ends_sql.lock_without_waiting(connection, response_ids)}
             endings = [
                 ending
                 for ending in endings

@@ -47,7 +47,7 @@ def lock(connection: Connection, response_id: str) -> LockedResponse | None:
         return cursor.fetchone()
 
 
-def lock_unlocked(connection: Connection, response_ids: Collection[str]) -> list[LockedResponse]:
+def lock_without_waiting(connection: Connection, response_ids: Collection[str]) -> list[LockedResponse]:
     """Lock the responses that no other transaction has locked, until the transaction ends; skip the others."""
     with connection.cursor(row_factory=class_row(LockedResponse)) as cursor:
         cursor.execute(f"{_LOCK} skip locked", (list(response_ids),))
