@@ -104,7 +104,7 @@ def list_keys(project: str | None) -> None:
 @keys.command("rotate")
 @click.argument("key_id")
 def rotate_key(key_id: str) -> None:
-    """Replace a key by a new key with the same ID and rights, and print the new key.
+    """Replace a key with a new key that has the same ID and rights, and print the new key.
 
     The new key cannot be displayed again. All processes reject the old key within 5 seconds.
     """

@@ -178,7 +178,7 @@ def map_media(item: Item, function: Callable[[Part], Part]) -> Item:
 
 
 def extract_contents(item: Item, contents: dict[str, str]) -> Item:
-    """Replace large contents of an item by references; add these contents to `contents` by SHA-256 in hex."""
+    """Replace large contents of an item with references; add these contents to `contents` by SHA-256 in hex."""
 
     def extract_content(part: Part) -> Part:
         name = _CONTENT_FIELDS[part["type"]]
@@ -210,7 +210,7 @@ def insert_content(part: Part, contents: Mapping[str, str]) -> Part:
 
 
 def hide_images(item: Item, include: Collection[str]) -> Item:
-    """Replace each image that a list must not contain, a data URL or separately stored content, by null.
+    """Replace with null each image that a list must not contain: a data URL or separately stored content.
 
     Args:
         include: the values of the client's `include`, which may request the images.

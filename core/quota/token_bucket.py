@@ -1,7 +1,7 @@
 """Token buckets in Redis for the credits of projects, one bucket per project and model.
 
 Redis is only a cache: a bucket that is missing or may be out of date is rebuilt from the usage of the last minute in
-Postgres. While Redis is unavailable, admission counts that usage in Postgres itself.
+Postgres. While Redis is unavailable, admission sums this usage without a bucket.
 """
 
 import logging

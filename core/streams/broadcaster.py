@@ -48,11 +48,6 @@ class Subscription:
         self._closed = False
 
     @property
-    def ended(self) -> bool:
-        """Whether the broadcaster has noticed that the response ended or was deleted."""
-        return self._ended
-
-    @property
     def closed(self) -> bool:
         """Whether the process is draining, so that no more notices follow."""
         return self._closed
@@ -332,7 +327,7 @@ class Broadcaster:
                 remaining_ids.discard(response_id)
         return remaining_ids
 
-    def _read_states(self, response_ids: list[str]) -> dict[str, followers_sql.State]:
+    def _read_states(self, response_ids: list[str]) -> dict[str, followers_sql.ResponseState]:
         with self._database.connection() as connection:
             return followers_sql.read_states(connection, response_ids)
 
@@ -341,8 +336,8 @@ def _any_keeps_alive(subscriptions: Iterable[Subscription]) -> bool:
     return any(subscription.keeps_alive for subscription in subscriptions)
 
 
-def _apply_state(subscription: Subscription, state: followers_sql.State) -> None:
-    if state.ended:
+def _apply_state(subscription: Subscription, state: followers_sql.ResponseState) -> None:
+    if state.has_ended:
         subscription.end()
     elif state.next_seq > subscription.next_seq and subscription.with_events:
         subscription.request_read()

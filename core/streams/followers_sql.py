@@ -28,10 +28,10 @@ def renew(connection: Connection, response_ids: Collection[str], follow_s: float
 
 
 @dataclass(frozen=True)
-class State:
+class ResponseState:
     """The state of a response: whether it has ended or is deleted, and the next free sequence number of its log."""
 
-    ended: bool
+    has_ended: bool
     next_seq: int
 
 
@@ -46,10 +46,10 @@ left join lateral (
 """
 
 
-def read_states(connection: Connection, response_ids: Collection[str]) -> dict[str, State]:
+def read_states(connection: Connection, response_ids: Collection[str]) -> dict[str, ResponseState]:
     """Return the state of each response."""
     rows = connection.execute(_STATES, (list(response_ids),))
-    return {str(row[0]): State(bool(row[1]), int(row[2])) for row in rows}
+    return {str(row[0]): ResponseState(bool(row[1]), int(row[2])) for row in rows}
 
 
 def select_orphans(connection: Connection, limit: int, *, excluded_ids: Collection[str] = ()) -> list[str]:

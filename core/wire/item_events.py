@@ -19,8 +19,8 @@ class PartKind:
         item: type of the item that contains the part.
         list_field: field of the item that contains the list of these parts.
         text: field of the part to which delta events append.
-        deltas: name in the types of the part's delta events and of the event after the last delta.
-        part: name in the types of the events that open and close the part.
+        deltas: name in the types `response.<name>.delta` and `response.<name>.done` of the events with the text.
+        part: name in the types `response.<name>.added` and `response.<name>.done` of the events with the part.
         initial_fields: fields of a newly opened part, besides `type`.
     """
 
@@ -53,7 +53,7 @@ PARTS = {
     ),
 }
 
-# The name in the types of a tool call's events, and the field of the item that holds the call's input.
+# For each type of tool call: the name in the types of its events, and the field of the item that holds the input.
 _TOOL_CALLS = {
     "function_call": ("function_call_arguments", "arguments"),
     "custom_tool_call": ("custom_tool_call_input", "input"),

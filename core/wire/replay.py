@@ -96,7 +96,7 @@ def _text(part: Part) -> str:
 
 
 def _item_events(item: Item, index: int, delta_counts: Sequence[int]) -> list[Event]:
-    """Return the events of a completed item.
+    """Return the events of an item with its final content.
 
     Args:
         index: position of the item in the output.
