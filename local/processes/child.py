@@ -99,7 +99,7 @@ class Child:
     def ended(self) -> str | None:
         """Return how the process ended, or None while it runs. After its end, kill its remaining children."""
         if self._exit_reason is None and (status := self._process.poll()) is not None:
-            self._kill_process_group()
+            self.kill_process_group()
             self._pid_file.unlink(missing_ok=True)
             self._health_file.unlink(missing_ok=True)
             self._exit_reason = f"status {status}" if status >= 0 else _describe_signal(-status)
@@ -144,11 +144,12 @@ class Child:
         while self.ended() is None:
             grace_s = min(self.part.grace_s, SHORT_GRACE_S) if should_hurry() else self.part.grace_s
             if time.monotonic() - stop_sent_at > grace_s:
-                self._kill_process_group()
+                self.kill_process_group()
                 self._process.wait()
             time.sleep(0.02)
 
-    def _kill_process_group(self) -> None:
+    def kill_process_group(self) -> None:
+        """Send SIGKILL to the process and its descendants; do nothing if they have ended."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 

@@ -105,7 +105,7 @@ class Stack:
             until(lambda: all(child.ended() for child in self.children.values()), timeout_s=SHORT_GRACE_S)
         for child in self.children.values():
             if child.ended() is None:
-                child._kill_group()
+                child.kill_process_group()
                 until(child.ended, timeout_s=5)
         for proxy in self.proxies.values():
             proxy.close()
@@ -185,7 +185,7 @@ class Stack:
     def kill(self, name: str) -> None:
         """Send SIGKILL to a process and its descendants, and wait until it has ended."""
         child = self.children.pop(name)
-        child._kill_group()
+        child.kill_process_group()
         until(child.ended, timeout_s=5)
 
     def stop(self, name: str) -> None:
