@@ -42,7 +42,7 @@ chaos: .venv/.dev-installed  ## inject every fault into real processes under mix
 	@$(BIN)/python -m pytest tests/chaos/test_scenarios.py tests/chaos/test_faults.py tests/chaos/test_kills.py -m long
 
 long: .venv/.dev-installed  ## run the other long suites: mixed faults for ten minutes (MIXED_S=600), backlog, streams, fuzzing
-	@$(BIN)/python -m pytest tests/chaos -m long --ignore tests/chaos/test_scenarios.py \
+	@$(BIN)/python -m pytest tests/chaos tests/e2e -m long --ignore tests/chaos/test_scenarios.py \
 		--ignore tests/chaos/test_faults.py --ignore tests/chaos/test_kills.py
 
 bench: .venv/.bench-installed  ## benchmark each path against the limits of this machine; QUICK=1 takes four minutes
