@@ -3,7 +3,7 @@
 import logging
 import time
 
-from app.http import Exchange
+from app.http import Exchange, is_readable
 from core import errors
 from core.tenants.keys import Caller
 from core.tenants.rights import Right
@@ -19,9 +19,11 @@ def authenticate(exchange: Exchange) -> Caller:
     Raises:
         errors.InvalidKey: the key is missing, unknown or revoked.
         errors.NotFound: the requested project does not exist, or the key has no access to it.
-        errors.InvalidRequest: the request contains two different projects.
+        errors.InvalidRequest: the request contains two different projects, or a header that cannot be read.
     """
-    return exchange.core.keys.caller(bearer_key(exchange.header("Authorization")), _requested_projects(exchange))
+    return exchange.core.keys.caller(
+        bearer_key(exchange.environ.get("HTTP_AUTHORIZATION")), _requested_projects(exchange)
+    )
 
 
 class Reauthentication:
@@ -70,10 +72,12 @@ def bearer_key(header: str | None) -> str:
     """Return the API key in an Authorization header.
 
     Raises:
-        errors.InvalidKey: the header is missing or malformed.
+        errors.InvalidKey: the header is missing, malformed, unreadable or repeated.
     """
     if header is None:
         raise errors.InvalidKey("You didn't provide an API key: send it as `Authorization: Bearer <key>`.")
+    if not is_readable(header) or "," in header:
+        raise errors.InvalidKey("The Authorization header must occur once and contain only ASCII characters.")
     scheme, _, secret = header.partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
         raise errors.InvalidKey("The Authorization header must read `Bearer <key>`.")
@@ -81,7 +85,7 @@ def bearer_key(header: str | None) -> str:
 
 
 def _requested_projects(exchange: Exchange) -> dict[str, str]:
-    """The requested projects by parameter name; empty values are ignored."""
+    """The requested projects by parameter name; an empty `ai_project_id` is ignored."""
     header = exchange.header("OpenAI-Project")
     if header is None and not exchange.has_query:
         return {}

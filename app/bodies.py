@@ -15,6 +15,7 @@ from app.parsing import QUOTE_LIMIT, json_type
 from core import errors
 from core.jsonio import JsonObject
 
+_JSON_TYPE = "application/json"
 # Only this part of a body is searched, to limit the time spent on a request that is rejected anyway.
 _SEARCH_LIMIT_BYTES = 1024 * 1024
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{},:]', re.DOTALL)
@@ -70,10 +71,12 @@ def read_body(environ: WSGIEnvironment, limit_bytes: int, upload_slot: AbstractC
         errors.InvalidRequest: the content type or the encoding is not supported, or the body is not valid gzip.
         errors.RequestTooLarge: the body exceeds the size limit, before or after decompression.
     """
-    if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() not in {"application/json", ""}:
+    # An empty value also stands for one that is not ASCII, so it is not treated as an absent header.
+    media_type: str = environ.get("CONTENT_TYPE", _JSON_TYPE).partition(";")[0].strip().lower()
+    if media_type != _JSON_TYPE:
         raise errors.InvalidRequest("The body must be JSON, sent as Content-Type: application/json.")
     encoding: str = environ.get("HTTP_CONTENT_ENCODING", "identity")
-    if encoding.lower() not in {"identity", "", "gzip"}:
+    if encoding.lower() not in {"identity", "gzip"}:
         raise errors.InvalidRequest(
             f"Content-Encoding '{encoding[:QUOTE_LIMIT]}' is not supported: send plain JSON or gzip."
         )

@@ -9,7 +9,7 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.http import generate_etag, is_resource_modified
 from werkzeug.wrappers import Request
 
-from core import jsonio
+from core import errors, jsonio
 from core.allowance import Allowance
 from core.bootstrap import Core
 from core.tenants import audit
@@ -26,6 +26,15 @@ _NO_ARGUMENTS: MultiDict[str, str] = MultiDict()
 @cache
 def _environ_key(header: str) -> str:
     return "HTTP_" + header.upper().replace("-", "_")
+
+
+def is_readable(value: str) -> bool:
+    """Whether the server could decode a header's value, or all values of a repeated header.
+
+    Granian replaces a value that is not ASCII by an empty one and joins the values of a repeated header with commas, so
+    an empty value is never treated as an absent header.
+    """
+    return value.isascii() and all(map(str.strip, value.split(",")))
 
 
 class Answer(NamedTuple):
@@ -77,8 +86,27 @@ class Exchange:
         return Request(self.environ)
 
     def header(self, name: str) -> str | None:
-        """A request header other than Content-Type and Content-Length; None if it is absent."""
+        """A header that a request may contain once, except Content-Type and Content-Length; None if it is absent.
+
+        Raises:
+            errors.InvalidRequest: the header is empty, unreadable or repeated.
+        """
+        value = self.list_header(name)
+        if value is not None and "," in value:
+            raise errors.InvalidRequest(f"The header {name} must occur once and must not contain a comma.", param=name)
+        return value
+
+    def list_header(self, name: str) -> str | None:
+        """A header whose value is a list with commas, as a repeated header is; None if it is absent.
+
+        Raises:
+            errors.InvalidRequest: the header, or an element of its list, is empty or unreadable.
+        """
         value: str | None = self.environ.get(_environ_key(name))
+        if value is not None and not is_readable(value):
+            raise errors.InvalidRequest(
+                f"The header {name} is empty or contains characters other than ASCII.", param=name
+            )
         return value
 
     @property
@@ -145,7 +173,7 @@ def with_etag(answer: Answer, exchange: Exchange) -> Answer:
     assert isinstance(answer.body, bytes)
     etag = f'"{generate_etag(answer.body)}"'
     headers = (("ETag", etag), *answer.headers)
-    condition = exchange.header("If-None-Match")
+    condition = exchange.list_header("If-None-Match")
     # Most clients send the ETag of their last poll as it is: comparing it costs less than parsing a list.
     if condition is not None and (condition == etag or _matches(condition, etag, exchange.method)):
         return Answer(b"", 304, headers)

@@ -89,7 +89,8 @@ def idempotency_key(exchange: Exchange, body: JsonObject) -> IdempotencyKey | No
     """The idempotency key of a request, with the hash of its body; None without an `Idempotency-Key` header.
 
     Raises:
-        errors.InvalidRequest: the key is empty, longer than `MAX_KEY_LENGTH` or not printable.
+        errors.InvalidRequest: the key is empty, longer than `MAX_KEY_LENGTH`, unreadable, or contains a comma, as a
+            repeated header does.
     """
     header = exchange.header("Idempotency-Key")
     if header is None:

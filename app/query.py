@@ -172,7 +172,7 @@ def preferred_wait_s(exchange: Exchange) -> int | None:
 
     Source: RFC 7240.
     """
-    for preference in (exchange.header("Prefer") or "").split(","):
+    for preference in (exchange.list_header("Prefer") or "").split(","):
         name, _, value = preference.strip().partition("=")
         if name.strip().lower() == "wait" and re.fullmatch(r"[0-9]{1,9}", value.strip(), re.ASCII):
             return min(int(value), WAIT_LIMIT_S) or None

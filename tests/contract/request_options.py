@@ -31,14 +31,14 @@ REQUEST_OPTIONS = (
     RequestOption(
         "ai_project_id, OpenAI-Project",
         "query, header",
-        "the ID or name of a project that the key may use; an empty value is ignored",
+        "the ID or name of a project that the key may use; an empty `ai_project_id` is ignored",
         "selects the project; default: the key's own",
         "test_a_request_acts_in_the_project_that_its_query_or_header_designates",
     ),
     RequestOption(
         "Idempotency-Key",
         "header of create requests",
-        "1 to 255 printable characters",
+        "1 to 255 printable ASCII characters except commas",
         "for 24 hours, the same body with the same key returns the same response",
         "test_a_repeated_request_returns_the_existing_response",
     ),

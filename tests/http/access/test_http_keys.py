@@ -100,6 +100,7 @@ def test_health_checks_need_no_key(api: Api, path: str) -> None:
         "Bearer {key}x",
         "Bearer {key} {key}",
         "Bearer {KEY}",
+        "Bearer {key},Bearer {key}",
     ],
 )
 def test_an_invalid_key_or_header_is_rejected(api: Api, header: str) -> None:

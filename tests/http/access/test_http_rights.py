@@ -105,7 +105,7 @@ def test_a_request_acts_in_the_project_that_its_query_or_header_designates(
 
     for project, designation in (
         (own_name, {}),
-        (own_name, {"query": "", "header": ""}),
+        (own_name, {"query": ""}),
         (own_name, {"query": own_name}),
         (own_name, {"header": ids[own_name]}),
         (additional_name, {"query": additional_name}),

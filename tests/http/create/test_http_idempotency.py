@@ -52,8 +52,8 @@ def test_the_same_key_in_another_project_is_independent(worker_api: Api, other_k
     assert check_document(foreign_answer, "queued")["id"] != first_response["id"]
 
 
-@pytest.mark.parametrize("key", ["", " ", "k" * 256, "a\0b", "a\tb", "\x7f"])
-def test_an_empty_overlong_or_unprintable_key_is_rejected(worker_api: Api, key: str) -> None:
+@pytest.mark.parametrize("key", ["k" * 256, "a\0b", "a\tb", "\x7f"])
+def test_an_overlong_or_unprintable_key_is_rejected(worker_api: Api, key: str) -> None:
     row_counts = worker_api.count_rows()
 
     message = check_error(worker_api.post_response(headers={KEY_HEADER: key}), 400, "invalid_value")
@@ -62,8 +62,8 @@ def test_an_empty_overlong_or_unprintable_key_is_rejected(worker_api: Api, key: 
     assert worker_api.count_rows() == row_counts
 
 
-@pytest.mark.parametrize("key", ["k" * 255, "é", "' or 1=1 --", "%00", "a b"])
-def test_a_key_may_be_any_printable_text(worker_api: Api, key: str) -> None:
+@pytest.mark.parametrize("key", ["k" * 255, "' or 1=1 --", "%00", "a b", "a=1;b"])
+def test_a_key_may_be_any_printable_ascii_text_without_commas(worker_api: Api, key: str) -> None:
     first_response = worker_api.post_response(headers={KEY_HEADER: key}).get_json()
 
     assert worker_api.post_response(headers={KEY_HEADER: key}).get_json()["id"] == first_response["id"]

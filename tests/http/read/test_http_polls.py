@@ -38,11 +38,8 @@ def test_a_poll_of_a_changed_response_returns_the_document(worker_api: Api) -> N
     "header",
     [
         {"If-None-Match": "garbage"},
-        {"If-None-Match": ""},
         {"If-None-Match": '"'},
         {"If-None-Match": 'W/"'},
-        {"If-None-Match": ",,,"},
-        {"If-None-Match": "é" * 1000},
         {"If-Match": '"other"'},
         {"If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"},
         {"If-Unmodified-Since": "Thu, 01 Jan 1970 00:00:00 GMT"},
@@ -107,9 +104,7 @@ def test_a_poll_of_an_ended_response_does_not_wait(worker_api: Api, status: str)
         'wait="1"',
         "respond-async",
         "=",
-        ",,",
         "waits=1",
-        "é=1",
         "wait=" + "9" * 5000,
     ],
 )

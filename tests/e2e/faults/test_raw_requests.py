@@ -1,0 +1,80 @@
+"""Requests that no HTTP library sends: over a raw connection to a server, and rejected without an effect."""
+
+import contextlib
+import json
+import socket
+
+import pytest
+
+from tests.harness.stack import Stack
+
+BODY = b'{"model": "scripted", "input": "hi", "background": true}'
+
+
+def send_raw(stack: Stack, request: bytes) -> tuple[int, str]:
+    """Send a request with `Connection: close`; return the status and the body of the answer."""
+    with socket.create_connection(("127.0.0.1", stack.port), timeout=20) as connection:
+        with contextlib.suppress(ConnectionError):  # the server may answer before it has read everything
+            connection.sendall(request)
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            while data := connection.recv(65536):
+                answer += data
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), body.decode()
+
+
+def create_request(stack: Stack, *headers: bytes) -> bytes:
+    """The bytes of a create request with additional header lines."""
+    lines = [
+        b"POST /v1/responses HTTP/1.1",
+        b"Host: x",
+        b"Connection: close",
+        f"Authorization: Bearer {stack.key}".encode(),
+        b"Content-Length: %d" % len(BODY),
+        *headers,
+    ]
+    return b"\r\n".join([*lines, b"", BODY])
+
+
+def count_responses(stack: Stack) -> int:
+    return int(stack.sql("select count(*) from responses")[0][0])
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        (b"OpenAI-Project: \xe9", "OpenAI-Project"),
+        ("OpenAI-Project: défaut".encode(), "OpenAI-Project"),
+        (b"OpenAI-Project:", "OpenAI-Project"),
+        (b"OpenAI-Project: default\r\nOpenAI-Project: \xe9", "OpenAI-Project"),
+        (b"OpenAI-Project: default\r\nOpenAI-Project: other", "OpenAI-Project"),
+        (b"Idempotency-Key: \xe9", "Idempotency-Key"),
+        (b"Idempotency-Key: a\r\nIdempotency-Key: b", "Idempotency-Key"),
+        (b"Content-Type: application/j\xe9son", "Content-Type"),
+        (b"Content-Encoding: gz\xe9ip", "Content-Encoding"),
+    ],
+)
+def test_a_header_that_the_server_cannot_read_is_rejected_by_name(
+    shared_stack: Stack, header: bytes, name: str
+) -> None:
+    count = count_responses(shared_stack)
+
+    status, body = send_raw(shared_stack, create_request(shared_stack, header))
+
+    assert status == 400
+    assert name in json.loads(body)["error"]["message"]
+    assert count_responses(shared_stack) == count
+
+
+@pytest.mark.parametrize(
+    "header", [b"Authorization: Bearer \xe9", b"Authorization: Bearer other", b"Authorization:"], ids=repr
+)
+def test_a_second_authorization_header_is_rejected(shared_stack: Stack, header: bytes) -> None:
+    count = count_responses(shared_stack)
+
+    status, body = send_raw(shared_stack, create_request(shared_stack, header))
+
+    assert (status, json.loads(body)["error"]["code"]) == (401, "invalid_api_key")
+    assert "Authorization header" in json.loads(body)["error"]["message"]
+    assert count_responses(shared_stack) == count
