@@ -25,6 +25,9 @@ _EXIT_GRACE_S = 5
 # only after its headers have arrived.
 HEADER_TIMEOUT_MS = 10_000
 MAX_HEADER_BYTES = 64 * 1024
+# Granian compares this size with what it has read only when it needs to read more: headers up to this size are always
+# accepted, and those up to `MAX_HEADER_BYTES` sometimes.
+HEADER_BUFFER_BYTES = MAX_HEADER_BYTES // 2
 
 
 def serve_api(settings: Settings) -> None:
@@ -54,7 +57,7 @@ def serve_api(settings: Settings) -> None:
         workers_kill_timeout=max(1, math.ceil(settings.drain_s) + _EXIT_GRACE_S),
         log_enabled=False,
         websockets=False,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS, max_buffer_size=MAX_HEADER_BYTES),
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS, max_buffer_size=HEADER_BUFFER_BYTES),
     )
     # Granian would replace its processes instead, which ends their streams.
     reload_signal.start_receiver(lambda: _forward_reload([process.inner.pid for process in server.wrks]))

@@ -11,7 +11,7 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 
-from app.serve import HEADER_TIMEOUT_MS, MAX_HEADER_BYTES
+from app.serve import HEADER_BUFFER_BYTES, HEADER_TIMEOUT_MS
 from core.settings import Settings, load
 
 _EXIT_GRACE_S = 5
@@ -44,7 +44,7 @@ def main(settings: Settings) -> None:
         workers_kill_timeout=max(1, math.ceil(settings.drain_s) + _EXIT_GRACE_S),
         log_enabled=False,
         websockets=False,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS, max_buffer_size=MAX_HEADER_BYTES),
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS, max_buffer_size=HEADER_BUFFER_BYTES),
     ).serve()
 
 

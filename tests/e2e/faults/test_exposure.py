@@ -1,10 +1,13 @@
 """A complete stack over TLS, with a Redis ACL user and planted secrets, which must not appear in any output."""
 
 import contextlib
+import fcntl
 import json
 import re
 import socket
 import subprocess
+import sys
+import termios
 import time
 import urllib.error
 import urllib.request
@@ -18,7 +21,7 @@ import psycopg
 import pytest
 import redis
 
-from app.serve import HEADER_TIMEOUT_MS
+from app.serve import HEADER_BUFFER_BYTES, HEADER_TIMEOUT_MS, MAX_HEADER_BYTES
 from core.bootstrap import open_core, redis_url
 from core.settings import Settings
 from local import web
@@ -216,14 +219,26 @@ def test_no_request_can_add_a_line_to_a_log(exposed_deployment: ExposedDeploymen
     assert web.status(f"http://127.0.0.1:{stack.port}/healthz") == 200
 
 
+def _unacknowledged_bytes(client: socket.socket) -> int:
+    """The number of sent bytes that the other side's kernel has not acknowledged (SIOCOUTQ)."""
+    return int.from_bytes(fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+
+
 REQUEST_HEAD = b"GET /v1/models HTTP/1.1\r\nHost: x\r\n"
 
 
-def exchange(port: int, request: bytes, timeout_s: float = 10) -> bytes:
-    """Send a request; return the reply up to the first blank line, the end of the connection or the timeout."""
-    with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as client:
+def exchange(port: int, request: bytes, first_bytes: int = 0) -> bytes:
+    """Send a request; return the reply up to the first blank line, the end of the connection or the timeout.
+
+    Args:
+        first_bytes: the size of a first part that arrives separately.
+    """
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(ConnectionError):
-            client.sendall(request)
+            client.sendall(request[:first_bytes])
+            until(lambda: not _unacknowledged_bytes(client))
+            client.sendall(request[first_bytes:])
         reply = b""
         with contextlib.suppress(ConnectionError, TimeoutError):
             while data := client.recv(65536):
@@ -250,6 +265,25 @@ def test_excessive_headers_are_rejected_and_the_next_client_is_served(
 
     assert reply.startswith((b"HTTP/1.1 431", b"HTTP/1.1 400")) or reply == b""
     assert web.status(f"http://127.0.0.1:{exposed_deployment.stack.port}/healthz") == 200
+
+
+@pytest.mark.parametrize("first_bytes", [0, 8_000, HEADER_BUFFER_BYTES - 1])
+@pytest.mark.parametrize(("size", "status"), [(HEADER_BUFFER_BYTES, b"200"), (MAX_HEADER_BYTES, b"431")])
+@pytest.mark.parametrize("count", [1, 80])
+def test_headers_are_accepted_up_to_the_buffer_size_and_rejected_at_the_limit(
+    exposed_deployment: ExposedDeployment, first_bytes: int, size: int, status: bytes, count: int
+) -> None:
+    key = exposed_deployment.stack.key.encode()
+    head = REQUEST_HEAD + b"Authorization: Bearer " + key + b"\r\n"
+    value_bytes = (size - len(head) - 2) // count - len("X-00: \r\n")
+    headers = b"".join(b"X-%02d: %b\r\n" % (n, b"a" * value_bytes) for n in range(count))
+    padding = size - len(head) - len(headers) - 2
+    request = head + headers[:-2] + b"a" * padding + b"\r\n\r\n"
+    assert len(request) == size
+
+    reply = exchange(exposed_deployment.stack.port, request, first_bytes)
+
+    assert reply.split()[1] == status
 
 
 def test_slow_senders_are_disconnected_and_delay_no_other_client(exposed_deployment: ExposedDeployment) -> None:
