@@ -89,8 +89,5 @@ def _requested_projects(exchange: Exchange) -> dict[str, str]:
     header = exchange.header("OpenAI-Project")
     if header is None and not exchange.has_query:
         return {}
-    query_projects = set(exchange.arguments.getlist("ai_project_id"))
-    if len(query_projects) > 1:
-        raise errors.InvalidRequest("ai_project_id is given twice.", param="ai_project_id")
-    project_names = {"ai_project_id": next(iter(query_projects), ""), "OpenAI-Project": header or ""}
+    project_names = {"ai_project_id": exchange.arguments.get("ai_project_id", ""), "OpenAI-Project": header or ""}
     return {param: name.strip() for param, name in project_names.items() if name.strip()}

@@ -1,5 +1,6 @@
-"""Reads the JSON body of a request: limits of size and nesting, compression, encoding."""
+"""Reads the JSON body of a request: limits of size and nesting, compression, encoding, names."""
 
+import json
 import re
 import zlib
 from contextlib import AbstractContextManager, ExitStack
@@ -10,8 +11,8 @@ import orjson
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Request
 
-from app.http import Exchange
-from app.parsing import QUOTE_LIMIT, json_type
+from app.http import QUOTE_LIMIT, Exchange
+from app.parsing import json_type, quote_value
 from core import errors
 from core.jsonio import JsonObject
 
@@ -23,6 +24,7 @@ _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{},:]', re.DOTALL)
 _CLIENT_DATA = re.compile(r"(text\.format\.schema|tools\[\d+\]\.parameters|metadata)\b")
 
 _DEPTH_ERROR_MESSAGE = "depth limit exceeded"  # orjson's message
+_NESTING_RESERVE = 8  # levels that surround the body when it is stored
 _NESTING_LIMIT = 200  # below orjson's limits, so a body that orjson rejects always exceeds it
 
 
@@ -89,7 +91,8 @@ def decode_body(body_bytes: bytes) -> JsonObject:
     """Decode bytes as a JSON object.
 
     Raises:
-        errors.InvalidRequest: the bytes are not a JSON object, or it is nested too deeply.
+        errors.InvalidRequest: the bytes are not a JSON object, it is nested too deeply, an object in it contains a
+            name twice, or the name of a parameter is empty or not printable.
     """
     try:
         body = orjson.loads(body_bytes)
@@ -101,12 +104,43 @@ def decode_body(body_bytes: bytes) -> JsonObject:
             f"We could not parse the JSON body of your request: {problem} at line {error.lineno} column {error.colno}."
         ) from error
     try:
-        orjson.dumps(_nest_body(body))
+        nested_bytes = orjson.dumps(_nest_body(body))
     except TypeError as error:
         raise _depth_error(body_bytes) from error
     if not isinstance(body, dict):
         raise errors.InvalidRequest(f"The body must be a JSON object, not {json_type(body)}.", code="invalid_type")
+    # Most clients send what orjson would write, which contains no repeated name: comparing costs less than parsing.
+    if nested_bytes[_NESTING_RESERVE:-_NESTING_RESERVE] != body_bytes:
+        _reject_repeated_names(body_bytes)
+    _reject_invalid_names(body)
     return body
+
+
+def _reject_repeated_names(body_bytes: bytes) -> None:
+    """Reject objects in which a name occurs twice, because parsers differ in which value they use.
+
+    Raises:
+        errors.InvalidRequest: an object contains a name twice.
+    """
+    json.loads(body_bytes, object_pairs_hook=_check_pairs, parse_int=str, parse_float=str)
+
+
+def _check_pairs(pairs: list[tuple[str, object]]) -> None:
+    """Check the names of one object; return nothing, so that the parsed body needs little memory."""
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        name = next(name for name in names if names.count(name) > 1)
+        raise errors.InvalidRequest(f"The body contains an object with the name {quote_value(name)} twice.")
+
+
+def _reject_invalid_names(body: JsonObject) -> None:
+    for name in body:
+        if not name or not name.isprintable():
+            raise errors.InvalidRequest(
+                f"The body contains a parameter with the invalid name {quote_value(name)}.",
+                code="unknown_parameter",
+                param=name[:QUOTE_LIMIT],
+            )
 
 
 def _depth_error(body_bytes: bytes) -> errors.InvalidRequest:
@@ -162,7 +196,7 @@ def _read_bytes_without_length(environ: WSGIEnvironment, limit_bytes: int) -> by
 
 def _nest_body(body: Any) -> Any:
     """Nest the body as deeply as it will be when it is stored, to check that it can be serialized then."""
-    for _ in range(8):
+    for _ in range(_NESTING_RESERVE):
         body = [body]
     return body
 

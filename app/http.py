@@ -20,6 +20,8 @@ from core.tenants.rights import Right
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+QUOTE_LIMIT = 100  # maximum characters of a client's value quoted in an error message
+LIST_ARGUMENTS = ("include[]", "include")
 _NO_ARGUMENTS: MultiDict[str, str] = MultiDict()
 
 
@@ -114,10 +116,19 @@ class Exchange:
         """Whether the URL has a query string."""
         return bool(self.environ.get("QUERY_STRING"))
 
-    @property
+    @cached_property
     def arguments(self) -> MultiDict[str, str]:
-        """The parameters of the query string."""
-        return self.request.args if self.has_query else _NO_ARGUMENTS
+        """The parameters of the query string.
+
+        Raises:
+            errors.InvalidRequest: a parameter that is not a list has different values.
+        """
+        if not self.has_query:
+            return _NO_ARGUMENTS
+        for name, values in self.request.args.lists():
+            if name not in LIST_ARGUMENTS and len(set(values)) > 1:
+                raise errors.InvalidRequest(f"{name[:QUOTE_LIMIT]} is given twice.", param=name[:QUOTE_LIMIT])
+        return self.request.args
 
     @property
     def caller(self) -> Caller:

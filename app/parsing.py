@@ -7,7 +7,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from app.http import Exchange
+from app.http import QUOTE_LIMIT, Exchange
 from core import errors, jsonio
 from core.jsonio import JsonObject
 from core.responses.created import IdempotencyKey
@@ -61,7 +61,6 @@ _DISCRIMINATOR_ERRORS = frozenset({"unknown_item", "unknown_part", "unknown_tool
 _IGNORED_PARAMETERS = frozenset({"access_programs", "image", "client_metadata"})
 _KNOWN_PARAMETERS = frozenset(CreateResponse.model_fields) | UNSUPPORTED_PARAMETERS | _IGNORED_PARAMETERS
 MAX_KEY_LENGTH = 255
-QUOTE_LIMIT = 100  # maximum characters of a client's value quoted in an error message
 
 
 def create_response(body: JsonObject, *, strict: bool) -> CreateResponse:
@@ -140,7 +139,7 @@ def _raise_invalid_request(detail: ErrorDetails) -> NoReturn:
     bound = limits.get("ge", limits.get("le"))
     values = limits | {
         "param": param,
-        "value": _quote_value(value),
+        "value": quote_value(value),
         "length": len(value) if isinstance(value, str) else None,
         "number": "integer" if isinstance(bound, int) else "decimal",
     }
@@ -167,7 +166,7 @@ def json_type(value: Any) -> str:
     return names.get(type(value), "an object" if isinstance(value, dict) else "null")
 
 
-def _quote_value(value: Any) -> str:
+def quote_value(value: Any) -> str:
     """A scalar as truncated JSON text, any other value as its type: a deeply nested value cannot be serialized."""
     text = jsonio.dumps(value) if isinstance(value, str | int | float) else json_type(value)
     return text if len(text) <= QUOTE_LIMIT else f"{text[:QUOTE_LIMIT]}…"

@@ -3,7 +3,7 @@
 import re
 from typing import TypedDict, get_args
 
-from app.http import Exchange
+from app.http import LIST_ARGUMENTS, Exchange
 from core import errors
 from core.wire.request import Include
 from core.wire.status import Status
@@ -67,7 +67,7 @@ def include_values(exchange: Exchange) -> frozenset[str]:
     Raises:
         errors.InvalidRequest: a value is unknown.
     """
-    values = exchange.arguments.getlist("include[]") + exchange.arguments.getlist("include")
+    values = [value for name in LIST_ARGUMENTS for value in exchange.arguments.getlist(name)]
     for value in values:
         if value not in _INCLUDE_VALUES:
             raise errors.InvalidRequest(f"Invalid value for 'include': '{value[:100]}'.", param="include")

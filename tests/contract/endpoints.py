@@ -75,6 +75,18 @@ COMMON_REFUSALS = (
         "`ai_project_id` and `OpenAI-Project` name different projects",
         "test_a_request_with_two_projects_is_rejected_with_the_parameter",
     ),
+    Refusal(
+        400,
+        "invalid_value",
+        "a header of the table below is empty, not ASCII or, except lists, repeated",
+        "test_a_poll_with_an_unreadable_header_is_rejected_by_name",
+    ),
+    Refusal(
+        400,
+        "invalid_value",
+        "a query parameter, except `include`, has different values",
+        "test_an_invalid_filter_is_rejected",
+    ),
     Refusal(404, None, "unknown path", "test_a_request_for_an_unknown_path_gets_404_in_the_error_format"),
     Refusal(405, None, "method not allowed", "test_a_request_with_another_method_gets_405_with_the_allowed_methods"),
     Refusal(
@@ -100,6 +112,18 @@ ENDPOINTS = (
         (
             Refusal(400, "invalid_value", "invalid JSON", "test_invalid_json_is_rejected_and_nothing_is_stored"),
             Refusal(400, "invalid_type", "not a JSON object", "test_json_that_is_not_an_object_is_rejected"),
+            Refusal(
+                400,
+                "invalid_value",
+                "an object in the body contains a name twice",
+                "test_a_body_with_a_repeated_name_is_rejected",
+            ),
+            Refusal(
+                400,
+                "unknown_parameter",
+                "the name of a parameter is empty or not printable",
+                "test_a_parameter_with_an_empty_or_unprintable_name_is_rejected",
+            ),
             Refusal(
                 400,
                 "invalid_value",

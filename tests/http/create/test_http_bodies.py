@@ -106,8 +106,11 @@ def test_a_deeply_nested_value_is_accepted_or_rejected_with_its_location(
     api: Api, depth: int, body_template: str, code: str | None, param: str | None
 ) -> None:
     brackets = "[" * depth + "]" * depth
+    other_parameters = {name: value for name, value in VALID_REQUEST.items() if f', "{name}"' not in body_template}
 
-    answer = api.post_body(BODY[:-1] + body_template.replace("{deep}", brackets).encode() + b"}")
+    answer = api.post_body(
+        (json.dumps(other_parameters)[:-1] + body_template.replace("{deep}", brackets) + "}").encode()
+    )
 
     if code is not None:
         check_error(answer, 400, code, param)
@@ -223,6 +226,48 @@ def test_a_server_with_strict_parameters_rejects_unknown_parameters(settings: Se
 def padded_body(size_bytes: int) -> bytes:
     """A valid body of this size, padded with spaces."""
     return BODY + b" " * (size_bytes - len(BODY))
+
+
+REPEATED_NAMES = {
+    "a parameter": b'{"model": "other", ' + BODY[1:],
+    "a compact body": b'{"model":"other","model":"scripted","input":"hi","background":true}',
+    "an escaped name": BODY[:-1] + rb', "\u006dodel": "other"}',
+    "equal values": BODY[:-1] + b', "model": "scripted"}',
+    "an unknown parameter": BODY[:-1] + b', "x": 1, "x": 2}',
+    "metadata": body_with_value('"b", "a": "c"'),
+    "input": BODY[:-1] + b', "input": [{"role": "user", "role": "system", "content": "x"}]}',
+    "a schema": BODY[:-1]
+    + b', "tools": [{"type": "function", "name": "f", "parameters": {"properties": {"a": {}, "a": {}}}}]}',
+}
+
+
+@pytest.mark.parametrize("body", REPEATED_NAMES.values(), ids=REPEATED_NAMES)
+def test_a_body_with_a_repeated_name_is_rejected(api: Api, body: bytes) -> None:
+    row_counts = api.count_rows()
+
+    assert "twice" in check_error(api.post_body(body), 400, "invalid_value")
+    assert api.count_rows() == row_counts
+
+
+@pytest.mark.parametrize("name", ["", "\0", "\n", "mod\x1bel", "\x7f", "\u2028", "x" * 1000 + "\t"])
+def test_a_parameter_with_an_empty_or_unprintable_name_is_rejected(api: Api, name: str) -> None:
+    row_counts = api.count_rows()
+
+    check_error(api.post_response(**{name: None}), 400, "unknown_parameter", name[:100])
+    assert api.count_rows() == row_counts
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps(VALID_REQUEST, indent=2).encode(),
+        BODY[:-1] + b', "temperature": 1e0, "user": "\\u00e9", "tools": []}',
+        body_with_value('"b", "b": "a", "A": "c"'),
+        BODY[:-1] + b', "unknown": [' + b"9" * 300 + b", 0." + b"1" * 9000 + b", {}, [[]]]}",
+    ],
+)
+def test_a_body_may_be_written_in_any_way_without_repeated_names(api: Api, body: bytes) -> None:
+    assert api.post_body(body).status_code == 200
 
 
 @pytest.fixture
