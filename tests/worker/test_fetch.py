@@ -1,7 +1,9 @@
 """The fetcher on real sockets: it downloads public URLs, and never connects to an address that the policy refuses."""
 
 import asyncio
+import logging
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM
@@ -15,7 +17,7 @@ from core.settings import Settings
 from tests.contract.media import INVALID_URLS, PRIVATE_URLS
 from tests.harness import file_server
 from tests.harness.file_server import FileReply, FileServer, redirect
-from worker.fetch.client import Download, DownloadError, Fetcher, PinnedAddresses
+from worker.fetch.client import HOST_FAILURE_S, Download, DownloadError, Fetcher, PinnedAddresses
 
 PRIVATE_ADDRESSES = [
     "127.0.0.1",
@@ -114,7 +116,7 @@ class LocalFetcher(Fetcher):
     """A fetcher that resolves `outside.test` to the file server of the test, as if its address were public."""
 
     def __init__(self, files: FileServer, dns: Dns | None = None, **settings: Any) -> None:
-        super().__init__(Settings(**{"fetch_timeout_s": 3, **settings}), resolve=dns or Dns())
+        super().__init__(Settings(**{"fetch_timeout_s": 3, **settings}), resolve=dns or Dns(), host_failure_s=0.001)
         self._files = files
 
     async def _check_addresses(self, url: URL) -> PinnedAddresses:
@@ -167,7 +169,7 @@ def test_the_fetcher_does_not_connect_to_a_name_with_a_refused_address(
     address: str, files: FileServer, connections: list[Any]
 ) -> None:
     for answer in ([address], ["93.184.216.34", address]):
-        assert fetch_error(LocalFetcher(files, Dns(inner=[answer])), "http://inner.test/") == "refused"
+        assert fetch_error(LocalFetcher(files, Dns(inner=[answer])), "http://inner.test/") == "failed"
     assert connections == []
 
 
@@ -211,7 +213,7 @@ def test_a_name_that_becomes_private_before_a_redirect_to_it_is_refused(
 
     files.replies["/"] = redirect("http://outside.test/inside")
 
-    assert fetch_error(ChangingFetcher(files, Dns(outside=[["127.0.0.1"]])), "http://outside.test/") == "refused"
+    assert fetch_error(ChangingFetcher(files, Dns(outside=[["127.0.0.1"]])), "http://outside.test/") == "failed"
     assert connections == [("127.0.0.1", files.port)]
 
 
@@ -275,6 +277,54 @@ def test_an_unknown_host_name_raises_an_error(files: FileServer, connections: li
     assert fetch_error(LocalFetcher(files), "http://nobody.test/") == "failed"
     assert fetch_error(LocalFetcher(files, Dns(nobody=[[]])), "http://nobody.test/") == "failed"
     assert connections == []
+
+
+@pytest.mark.parametrize("redirects", [False, True])
+def test_an_unknown_name_and_a_private_name_cannot_be_distinguished(
+    redirects: bool, files: FileServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    errors, causes = set(), []
+    for name, answers in (("nobody", None), ("empty", []), ("inner", ["10.0.0.1"]), ("mixed", ["1.1.1.1", "::1"])):
+        files.replies["/"] = redirect(f"http://{name}.test/")
+        fetcher = LocalFetcher(files, Dns(**({} if answers is None else {name: [answers]})))
+        with pytest.raises(DownloadError) as raised:
+            fetch(fetcher, "http://outside.test/" if redirects else f"http://{name}.test/")
+        errors.add((raised.value.kind, str(raised.value), raised.value.__cause__))
+        causes += [record.cause for record in caplog.records]
+        assert f"{name}.test" not in caplog.text
+        caplog.clear()
+
+    assert len(errors) == 1
+    assert causes == [
+        "no such name",
+        "the host name has no address",
+        *["the host name has an address that is not public"] * 2,
+    ]
+
+
+def test_a_host_failure_is_reported_after_the_same_time() -> None:
+    resolution_s = 0.2
+
+    class SlowDns(Dns):
+        async def __call__(self, host: str, port: int) -> list[str]:
+            await asyncio.sleep(resolution_s if host == "inner.test" else 0)
+            return await super().__call__(host, port)
+
+    async def time_failure(name: str) -> float:
+        fetcher = Fetcher(Settings(), resolve=SlowDns(inner=[["10.0.0.1"]]))
+        started_at = time.monotonic()
+        with pytest.raises(DownloadError):
+            await fetcher.fetch(f"http://{name}.test/", limit_bytes=1, accepts=lambda _: True)
+        return time.monotonic() - started_at
+
+    async def time_failures() -> list[float]:
+        return await asyncio.gather(time_failure("nobody"), time_failure("inner"))
+
+    durations = asyncio.run(time_failures())
+
+    assert min(durations) >= HOST_FAILURE_S
+    assert abs(durations[0] - durations[1]) < resolution_s / 2
 
 
 def test_requests_contain_only_the_necessary_headers_and_no_cookies(files: FileServer) -> None:

@@ -6,6 +6,7 @@ first URL.
 """
 
 import asyncio
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -20,8 +21,12 @@ from core import errors
 from core.context import addresses
 from core.settings import Settings
 
+log = logging.getLogger(__name__)
+
 _REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 _CHUNK_BYTES = 64 * 1024
+HOST_FAILURE_S = 1.0
+_HOST_FAILURE_MESSAGE = "could not be downloaded: its host is unknown, or is not on the public internet."
 # The size limit applies to the bytes received, so the content must not be compressed in transit.
 _REQUEST_HEADERS = {"User-Agent": "Backburner", "Accept-Encoding": "identity"}
 
@@ -62,10 +67,18 @@ async def resolve(host: str, port: int) -> list[str]:
 
 
 class Fetcher:
-    """Downloads URLs from client requests."""
+    """Downloads URLs from client requests.
 
-    def __init__(self, settings: Settings, *, resolve: Resolve = resolve) -> None:
+    Args:
+        host_failure_s: the time after which a host is reported that cannot be resolved or is not public, or a multiple
+            of it if the resolution takes longer.
+    """
+
+    def __init__(
+        self, settings: Settings, *, resolve: Resolve = resolve, host_failure_s: float = HOST_FAILURE_S
+    ) -> None:
         self._allow_private = settings.fetch_allow_private
+        self._host_failure_s = host_failure_s
         self._timeout_s = settings.fetch_timeout_s
         self._resolve = resolve
 
@@ -127,16 +140,28 @@ class Fetcher:
             return Download(await _read_content(answer, limit_bytes), media_type, url.name or None)
 
     async def _check_addresses(self, url: URL) -> "PinnedAddresses":
-        host, port = url.host or "", url.port or 0
+        """Return the addresses of the URL's host.
+
+        Raises:
+            DownloadError: the name cannot be resolved, or an address is not public. The message and the time are the
+                same in both cases, so that clients cannot learn which internal names exist.
+        """
+        clock = asyncio.get_running_loop().time
+        started_at = clock()
         try:
-            ip_addresses = await self._resolve(host, port)
+            return await self._resolve_public(url.host or "", url.port or 0)
         except (OSError, UnicodeError) as error:
-            raise DownloadError("failed", "has a host name that cannot be resolved.") from error
+            log.info("cannot open the host of a URL", extra={"cause": str(error)})
+            await asyncio.sleep(self._host_failure_s - (clock() - started_at) % self._host_failure_s)
+            raise DownloadError("failed", _HOST_FAILURE_MESSAGE) from None
+
+    async def _resolve_public(self, host: str, port: int) -> "PinnedAddresses":
+        ip_addresses = await self._resolve(host, port)
         if not ip_addresses:
-            raise DownloadError("failed", "has a host name that cannot be resolved.")
+            raise OSError("the host name has no address")
         # Reject the URL if any address is not public: the connection could be made to any of them.
         if not self._allow_private and not all(map(addresses.is_public, ip_addresses)):
-            raise DownloadError("refused", "leads to an address that is not on the public internet.")
+            raise OSError("the host name has an address that is not public")
         return PinnedAddresses(frozenset(ip_addresses), port)
 
 
