@@ -73,7 +73,7 @@ def _is_alive(process: psutil.Process) -> bool:
 
 def _is_backend(home: Home, process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.Error):
-        return bool(process.info["name"] == "postgres" and process.cwd() == str(home.postgres))
+        return process.info["name"] == "postgres" and str(home.postgres) in {process.cwd(), *process.cmdline()}
     return False
 
 

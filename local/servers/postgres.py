@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -67,6 +68,8 @@ class Postgres:
             _allow_reading(self._installation)
         if not (self.data_folder / "PG_VERSION").exists():
             self._initialize_data()
+        for lock_file in (self.data_folder / "postmaster.pid", self._socket_folder / ".s.PGSQL.5432.lock"):
+            self._remove_stale_lock(lock_file)
         settings = {**SETTINGS, "unix_socket_directories": '"' + str(self._socket_folder).replace('"', '""') + '"'}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return child.Part(
@@ -78,6 +81,34 @@ class Postgres:
             stop_signal=signal.SIGINT,
             grace_s=30,
         )
+
+    def _remove_stale_lock(self, lock_file: Path) -> None:
+        """Delete the lock file of a killed server if its process ID belongs to a zombie or to another program.
+
+        Postgres replaces the file itself if no process has the ID, but refuses to start as long as one has it. A killed
+        server remains a zombie until its new parent, such as the first process of a container, has waited for it.
+        """
+        try:
+            process = psutil.Process(int(lock_file.read_text(encoding="utf-8").partition("\n")[0]))
+        except (OSError, ValueError, psutil.NoSuchProcess):
+            return
+        # A backend may outlive its server for a moment. It uses the shared memory that only the lock file names.
+        if not any(map(self._may_be_server, (process, *psutil.process_iter()))):
+            lock_file.unlink(missing_ok=True)
+
+    def _may_be_server(self, process: psutil.Process) -> bool:
+        """Whether the process may be a live server process of this data folder."""
+        try:
+            is_candidate = process.name() == "postgres" and process.uids().real == self.data_folder.stat().st_uid
+            return is_candidate and process.status() != psutil.STATUS_ZOMBIE and self._works_in_folder(process)
+        except psutil.NoSuchProcess:
+            return False
+
+    def _works_in_folder(self, process: psutil.Process) -> bool:
+        try:
+            return str(self.data_folder) in {process.cwd(), *process.cmdline()}
+        except psutil.AccessDenied:
+            return True
 
     def _create_private_folder(self, folder: Path) -> None:
         """Create the folder if necessary and make it accessible only to the server's user.

@@ -1,18 +1,24 @@
 """The packaged Postgres keeps committed data, can be opened only by its owner, and rejects unusable data folders."""
 
+import contextlib
+import ctypes
 import os
 import signal
 import stat
+import subprocess
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
+import psutil
 import psycopg
 import pytest
 
 from core import errors
 from local.home import Home
-from local.processes import child
+from local.processes import child, leftovers
 from local.processes.supervisor import Supervisor
 from local.servers import postgres
 from local.servers.postgres import Postgres
@@ -54,6 +60,65 @@ def test_a_killed_server_is_restarted_with_the_committed_data(home):
         assert int(home.pid_file("postgres").read_text()) != first_pid
     finally:
         supervisor.stop()
+
+
+ORPHANING_PROGRAM = """
+import signal
+from pathlib import Path
+from local.home import Home
+from local.processes.supervisor import Supervisor
+from local.servers.postgres import Postgres
+Supervisor(home := Home.at(Path(HOME)), print_line=print).start(Postgres(home).prepare())
+print("started", flush=True)
+signal.pause()
+"""
+
+
+@contextlib.contextmanager
+def unreaped_children() -> Iterator[None]:
+    """Make this process the new parent of its orphaned descendants, which remain zombies until the end of the block."""
+    pr_set_child_subreaper = 36
+    libc = ctypes.CDLL(None)
+    libc.prctl(pr_set_child_subreaper, 1)
+    earlier_children = psutil.Process().children()
+    try:
+        yield
+    finally:
+        libc.prctl(pr_set_child_subreaper, 0)
+        for process in psutil.Process().children():
+            if process not in earlier_children:
+                process.kill()
+                process.wait()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has subreapers")
+def test_a_killed_server_whose_parent_was_killed_can_be_started_again_at_once(home):
+    program = f"HOME = {str(home.path)!r}\n{ORPHANING_PROGRAM}"
+    with unreaped_children():
+        for number in range(4):
+            assert leftovers.stop_leftovers(home) == []
+            with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
+                assert parent.stdout
+                assert parent.stdout.readline() == "started\n"
+                server = psutil.Process(int(home.pid_file("postgres").read_text()))
+                run_query(Postgres(home).url, f"create table numbers_{number} ()")
+                for process in (parent, server) if number % 2 else (server, parent):
+                    process.kill()
+            until(lambda server=server: server.status() == psutil.STATUS_ZOMBIE)
+
+        with postgres.running(home.path) as url:
+            assert run_query(url, "select count(*) from pg_tables where tablename ~ '^numbers_'") == (4,)
+
+
+def test_the_lock_of_a_process_id_that_another_program_has_is_replaced(home):
+    with postgres.running(home.path):
+        _, *other_lines = (home.postgres / "postmaster.pid").read_text().splitlines()
+    with subprocess.Popen(["sleep", "1000"], user=Postgres(home)._user) as other_program:
+        (home.postgres / "postmaster.pid").write_text("\n".join([str(other_program.pid), *other_lines]))
+
+        with postgres.running(home.path) as url:
+            assert run_query(url, "select 1") == (1,)
+        other_program.kill()
 
 
 def test_only_the_owner_can_open_the_socket_and_no_port_is_open(home):
