@@ -23,6 +23,8 @@ def run(settings: Settings) -> None:
 
     SIGHUP, which must be blocked, makes it read the configuration file again.
 
+    The exit status is 0 only after a stop signal, so that supervisors restart a worker that ended for another reason.
+
     Raises:
         errors.BadSettings: a setting is missing or invalid.
         errors.SchemaMismatch: the database schema does not match this version of the program.
@@ -37,7 +39,7 @@ def run(settings: Settings) -> None:
         _report_missing_keys(core.live_catalog.current)
         engine = Engine(core, worker_id, lanes)
         tasks.register(app, engine.runner, engine.consumer_probe.record_message)
-        signals.connect(engine, settings)
+        stop_record = signals.connect(engine, settings)
         core.live_catalog.subscribe(_report_missing_keys)
         core.live_catalog.subscribe(engine.publish_models)
         reload_signal.start_receiver(core.live_catalog.reload)
@@ -46,9 +48,14 @@ def run(settings: Settings) -> None:
             logger.info(
                 "worker started", extra={"worker": worker_id, "slots": settings.worker_slots, "lanes": ",".join(lanes)}
             )
-            program.consume_queues(app, worker_id, lanes, settings)
+            status = program.consume_queues(app, worker_id, lanes, settings)
     if engine.consumer_probe.is_stalled:
         sys.exit(os.EX_TEMPFAIL)
+    if stop_record.signal_name is None:
+        logger.critical("consumer ended without a stop signal", extra={"worker": worker_id, "status": status})
+        sys.exit(status or os.EX_SOFTWARE)
+    # Celery's status after SIGINT is that of a failure.
+    sys.exit(os.EX_OK if stop_record.signal_name == "SIGINT" else status)
 
 
 def _report_missing_keys(catalog: Catalog) -> None:

@@ -1,9 +1,10 @@
 """Celery's worker program: the configured application and the main loop."""
 
-import sys
+import os
 from collections.abc import Sequence
 
-from celery import Celery
+from celery import Celery, signals
+from celery.worker import WorkController
 
 from core.bootstrap import redis_url
 from core.dispatch import celery_app
@@ -26,11 +27,16 @@ def worker_application(settings: Settings, worker_id: str, lanes: Sequence[str])
     return app
 
 
-def consume_queues(app: Celery, worker_id: str, lanes: Sequence[str], settings: Settings) -> None:
-    """Consume the queues of these lanes until the worker is stopped; exit if Celery returns an error status."""
+def consume_queues(app: Celery, worker_id: str, lanes: Sequence[str], settings: Settings) -> int:
+    """Consume the queues of these lanes until the worker is stopped; return Celery's exit status.
+
+    The status is 0 not only after a stop signal, but also if Celery's loop ended by itself.
+    """
     limit_remote_control()
+    workers: list[WorkController] = []
+    signals.worker_init.connect(lambda sender, **_: workers.append(sender), weak=False)
     queues = [*map(celery_app.queue_name, lanes), celery_app.worker_queue(worker_id).name]
-    status: int | None = app.start(
+    app.start(
         [
             "--quiet",  # no banner between log lines
             "worker",
@@ -43,5 +49,6 @@ def consume_queues(app: Celery, worker_id: str, lanes: Sequence[str], settings: 
             "--task-events",
         ]
     )
-    if status:
-        sys.exit(status)
+    # `start` returns None instead of the status: click handles the exception from which it would read it.
+    (worker,) = workers
+    return int(worker.exitcode or os.EX_OK)

@@ -1,8 +1,10 @@
 """Connects the engine to Celery's signals, so that the engine starts, drains and stops with the pool."""
 
 import asyncio
+import logging
 import os
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 from celery import signals
@@ -11,23 +13,35 @@ from core.settings import Settings
 from worker.consumer.pool import CLEANUP_TIMEOUT_S, AioPool
 from worker.engine import Engine
 
+log = logging.getLogger(__name__)
+
 # Maximum time in seconds for the engine to start or to stop.
 _ENGINE_TIMEOUT_S = 5
 
 
-def connect(engine: Engine, settings: Settings) -> None:
+@dataclass
+class StopRecord:
+    """The name of the first stop signal that the process received; None until then."""
+
+    signal_name: str | None = None
+
+
+def connect(engine: Engine, settings: Settings) -> StopRecord:
     """Start, drain and stop the engine together with Celery's pool, and limit the duration of a shutdown."""
     pools: list[AioPool] = []
+    stop_record = StopRecord()
 
     def start_engine(sender: AioPool, **_: Any) -> None:
         pools.append(sender)
         asyncio.run_coroutine_threadsafe(engine.start(sender), sender.loop).result(_ENGINE_TIMEOUT_S)
 
-    def drain_engine(**_: Any) -> None:
+    def drain_engine(sig: str, **_: Any) -> None:
         # This function runs in the handler of a Unix signal, so it must not block. The timers start here and not when
         # Celery stops the pool, because Celery stops its consumer first: if the broker hangs, that could take longer
         # than systemd or Docker waits before it kills the process.
+        stop_record.signal_name = stop_record.signal_name or sig
         for pool in pools:
+            pool.loop.call_soon_threadsafe(_log_stop, sig)
             pool.loop.call_soon_threadsafe(engine.drain)
             pool.loop.call_soon_threadsafe(pool.loop.call_later, settings.drain_s, pool.cancel_all)
         exit_timer = threading.Timer(
@@ -49,3 +63,8 @@ def connect(engine: Engine, settings: Settings) -> None:
     signals.task_revoked.connect(handle_revocation, weak=False)
     # Logging is already configured. A receiver of this signal prevents Celery from configuring it again.
     signals.setup_logging.connect(lambda **_: None, weak=False)
+    return stop_record
+
+
+def _log_stop(signal_name: str) -> None:
+    log.info("worker stopping", extra={"cause": signal_name})
