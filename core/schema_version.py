@@ -10,7 +10,7 @@ from core import errors
 from core.database import Connection, Database, UndefinedTable
 
 # All revisions up to the one that this program requires, oldest first. Later revisions have greater IDs.
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 HEAD = REVISIONS[-1]
 
 

@@ -161,23 +161,6 @@ def test_renewals_flushes_sweeps_and_dispatches_never_deadlock(core: Core) -> No
     )
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "status = 'queued', finished_at = null",
-        "document = '{}'",
-        "finished_at = now() + interval '1 s'",
-        "attempt = attempt + 1",
-    ],
-)
-def test_postgres_rejects_a_change_of_an_ended_response(core: Core, settings: Settings, change: str) -> None:
-    owner = create_caller(core)
-    core.responses.cancel(owner, submit(core, owner))
-
-    with pytest.raises(psycopg.errors.CheckViolation, match="cannot change"):
-        sql(settings, f"update responses set {change}")
-
-
 def test_postgres_rejects_a_decrease_of_the_attempt_number(core: Core, settings: Settings) -> None:
     register_worker(core)
     claim(core, submit(core, create_caller(core)))

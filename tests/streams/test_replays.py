@@ -1,8 +1,9 @@
 """Clients and operators can read deleted logs as if the logs still existed."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 from click.testing import CliRunner, Result
@@ -46,14 +47,20 @@ def create_old_response(core: Core, settings: Settings, texts: list[str]) -> str
 
 def move_end_to_past(settings: Settings, response_id: str) -> None:
     """Change the end of a response to more than a week ago."""
-    # The guard trigger forbids changing the end of an ended response.
+    with responses_guard_disabled(settings):
+        sql(
+            settings,
+            "update responses set finished_at = finished_at - %s * interval '1 s' where id = %s",
+            WEEK_S + 5,
+            response_id,
+        )
+
+
+@contextmanager
+def responses_guard_disabled(settings: Settings) -> Iterator[None]:
+    """Allow changes of ended responses, which the trigger rejects, during the block."""
     sql(settings, "alter table responses disable trigger responses_guard")
-    sql(
-        settings,
-        "update responses set finished_at = finished_at - %s * interval '1 s' where id = %s",
-        WEEK_S + 5,
-        response_id,
-    )
+    yield
     sql(settings, "alter table responses enable trigger responses_guard")
 
 
@@ -85,7 +92,8 @@ def test_logs_are_not_deleted_before_the_retention_time_or_while_responses_run(c
     core.attempts.end(ended_attempt, COMPLETED, opening_batch(ended_attempt))
     running_attempt = claim(core, submit(core, client))
     core.attempts.append_events([opening_batch(running_attempt)])
-    sql(settings, "update responses set created_at = now() - interval '30 days'")
+    with responses_guard_disabled(settings):
+        sql(settings, "update responses set created_at = now() - interval '30 days'")
 
     core.sweep.run()
 
