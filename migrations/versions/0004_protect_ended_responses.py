@@ -90,9 +90,12 @@ create trigger responses_guard before update on responses for each row execute f
 def upgrade() -> None:
     for statements in (RESPONSES_GUARD, EVENTS_GUARD, LEDGER_GUARD):
         op.execute(statements)
+    # Programs of earlier revisions cannot read the large fields that programs of this one store as contents.
+    op.execute("update schema_range set oldest_program = '0004'")
 
 
 def downgrade() -> None:
+    op.execute("update schema_range set oldest_program = '0002'")
     op.execute("drop trigger usage_ledger_guard on usage_ledger; drop function usage_ledger_guard()")
     op.execute("drop trigger response_events_guard on response_events; drop function response_events_guard()")
     op.execute("drop trigger responses_attempt_guard on responses; drop function responses_attempt_guard()")

@@ -67,7 +67,7 @@ def test_a_worker_that_ends_without_a_stop_signal_fails_and_logs_the_cause(
     assert 'msg="consumer ended without a stop signal"' in worker.stdout + worker.stderr
 
 
-@pytest.mark.parametrize("stop_signal", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("stop_signal", [signal.SIGTERM, signal.SIGINT])
 def test_a_worker_that_gets_a_stop_signal_exits_with_status_0_and_logs_the_signal(
     stack: Stack, stop_signal: signal.Signals
 ) -> None:
