@@ -15,10 +15,7 @@ class ErrorType(StrEnum):
 
 
 class Code(StrEnum):
-    """The `error.code` of a failed response.
-
-    Source: `ResponseError` of the openai package.
-    """
+    """The `error.code` of a failed response, as in `ResponseError` of the openai package."""
 
     BIO_POLICY = "bio_policy"
     DATA_RESIDENCY_MISMATCH = "data_residency_mismatch"

@@ -65,10 +65,8 @@ def _serve_model(port: int) -> None:
     params.cache_ram_mib = 256
     params.fit_params = False
     params.n_batch = 256  # small, so that a long prompt does not block the other slots
-    # As the authors of the model recommend. Without a penalty it repeats a sentence until its context is full.
-    params.sampling.temp = 0.2
-    params.sampling.top_p = 0.9
-    params.sampling.penalty_repeat = 1.1
+    params.sampling.temp, params.sampling.top_p = 0.2, 0.9  # as the authors of the model recommend
+    params.sampling.penalty_repeat = 1.1  # without it, the model repeats a sentence until its context is full
     params.ui = False
     params.offline = True
     server = xllamacpp.Server(params)

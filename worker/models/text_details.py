@@ -5,10 +5,8 @@ from typing import Any
 
 from core.jsonio import JsonObject
 
-# OpenAI's value for a negligible probability.
-_MIN_LOGPROB = -9999.0
-# Larger indexes in annotations are errors of the server.
-_INDEX_LIMIT = 2**53
+_MIN_LOGPROB = -9999.0  # OpenAI's value for a negligible probability
+_INDEX_LIMIT = 2**53  # larger indexes in annotations are errors of the server
 
 # The fields of each annotation type; an annotation without the first field is dropped.
 _ANNOTATION_FIELDS: dict[str, dict[str, type]] = {
