@@ -24,17 +24,17 @@ def send_raw(stack: Stack, request: bytes) -> tuple[int, str]:
     return int(head.split()[1]), body.decode()
 
 
-def create_request(stack: Stack, *headers: bytes) -> bytes:
-    """The bytes of a create request with additional header lines."""
+def create_request(stack: Stack, *headers: bytes, body: bytes = BODY) -> bytes:
+    """The bytes of a create request with additional header lines, one of which frames the body if it is not `BODY`."""
     lines = [
         b"POST /v1/responses HTTP/1.1",
         b"Host: x",
         b"Connection: close",
         f"Authorization: Bearer {stack.key}".encode(),
-        b"Content-Length: %d" % len(BODY),
+        *([b"Content-Length: %d" % len(BODY)] if body is BODY else []),
         *headers,
     ]
-    return b"\r\n".join([*lines, b"", BODY])
+    return b"\r\n".join([*lines, b"", body])
 
 
 def count_responses(stack: Stack) -> int:
@@ -77,4 +77,19 @@ def test_a_second_authorization_header_is_rejected(shared_stack: Stack, header: 
 
     assert (status, json.loads(body)["error"]["code"]) == (401, "invalid_api_key")
     assert "Authorization header" in json.loads(body)["error"]["message"]
+    assert count_responses(shared_stack) == count
+
+
+@pytest.mark.parametrize("sent", [0, 1, len(BODY) // 2, len(BODY) - 1])
+@pytest.mark.parametrize("next_line", [b"zz\r\n", b"-1\r\n", b"fffffffffffffffff\r\n"])
+def test_a_chunked_body_that_breaks_off_within_its_json_is_rejected(
+    shared_stack: Stack, sent: int, next_line: bytes
+) -> None:
+    count = count_responses(shared_stack)
+    chunk = b"%x\r\n%b\r\n" % (sent, BODY[:sent]) if sent else b""
+    request = create_request(shared_stack, b"Transfer-Encoding: chunked", body=chunk + next_line)
+
+    status, body = send_raw(shared_stack, request)
+
+    assert (status, json.loads(body)["error"]["code"]) == (400, "invalid_value")
     assert count_responses(shared_stack) == count
