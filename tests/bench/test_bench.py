@@ -221,7 +221,7 @@ def call_arguments(path: str, function: str) -> list[str]:
 
 
 def test_floors_configure_granian_and_celery_like_the_product() -> None:
-    assert call_arguments("bench/floors/web.py", "Granian") == call_arguments("app/serve.py", "Granian")
+    assert call_arguments("bench/floors/web.py", "Granian") == call_arguments("app/serve.py", "MPServer")
     for function in ("app.conf.update", "app.start"):
         expected = call_arguments("worker/consumer/program.py", function)
         assert call_arguments("bench/floors/tasks.py", function) == expected

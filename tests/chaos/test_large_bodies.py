@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.chaos.test_large_outputs import sampled_memory
+from tests.chaos.test_large_outputs import sample_memory
 from tests.e2e.faults.test_large_bodies import create, large_text
 from tests.harness.stack import Stack
 from tests.harness.waiting import until
@@ -23,7 +23,7 @@ def test_ten_of_the_largest_requests_are_accepted_beside_small_ones(stack: Stack
     texts = [large_text(seed) for seed in range(LARGE_REQUESTS)]
     with (
         stack.client(timeout=120) as client,
-        sampled_memory(stack, ("api", "worker")) as memory,
+        sample_memory(stack, ("api", "worker")) as memory,
         ThreadPoolExecutor(LARGE_REQUESTS + 4) as threads,
     ):
         large = [threads.submit(create, client, instructions=text) for text in texts]

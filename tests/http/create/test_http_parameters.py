@@ -137,15 +137,6 @@ def test_every_parameter_except_the_model_and_the_input_may_be_null(api: Api) ->
     }
 
 
-def test_the_last_value_of_a_repeated_parameter_is_used(api: Api) -> None:
-    answer = api.post_body(
-        b'{"model":"nope","temperature":9,"background":true,"input":"hi","model":"scripted","temperature":2}'
-    )
-
-    assert answer.get_json()["model"] == "scripted"
-    assert answer.get_json()["temperature"] == 2
-
-
 def test_an_invalid_value_is_reported_before_a_missing_right(api: Api) -> None:
     check_error(
         api.post_response(service_tier="no-limit", temperature=9), 400, "decimal_above_max_value", "temperature"
