@@ -76,7 +76,7 @@ def choose(snapshot: Snapshot, rules: Rules, waiting_groups: Sequence[CandidateG
     )
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None)
 @given(snapshots, all_rules, groups)
 def test_a_response_that_waits_alone_is_chosen_exactly_if_its_reason_is_turn(
     snapshot: Snapshot, rules: Rules, group: CandidateGroup
@@ -86,7 +86,7 @@ def test_a_response_that_waits_alone_is_chosen_exactly_if_its_reason_is_turn(
     assert (reason == WaitReason.TURN) == bool(choose(snapshot, rules, [group]))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None)
 @given(snapshots, all_rules, st.lists(groups, unique=True, min_size=1, max_size=6))
 def test_a_response_with_a_reason_other_than_turn_is_never_chosen(
     snapshot: Snapshot, rules: Rules, waiting_groups: list[CandidateGroup]
