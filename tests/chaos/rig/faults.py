@@ -44,6 +44,14 @@ def kill_workers(rig: Rig, rng: random.Random) -> None:
     rig.repair()
 
 
+def kill_all_workers(rig: Rig, rng: random.Random) -> None:
+    """Send SIGKILL to every worker, each after a few more tokens, and restart each before the next is killed."""
+    for name in rng.sample(rig.workers, len(rig.workers)):
+        rig.wait_for_tokens(rng.randrange(1, 20))
+        rig.stack.kill(name)
+        rig.repair()
+
+
 def freeze_past_lease(rig: Rig, rng: random.Random) -> tuple[dict[str, int], float]:
     """Freeze the busiest worker until other workers have taken over all its runs, then resume it.
 

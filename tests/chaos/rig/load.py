@@ -50,7 +50,7 @@ class Request:
 
 
 def generate_requests(
-    rng: random.Random, run_id: str, kinds: tuple[str, ...] = KINDS, **script: Any
+    rng: random.Random, run_id: str, kinds: tuple[str, ...] = KINDS, model: str = "scripted", **script: Any
 ) -> Iterator[Request]:
     """Generate an endless sequence of requests of these kinds.
 
@@ -73,7 +73,7 @@ def generate_requests(
         else:
             script_fields |= {"tokens": tokens}
         body = {
-            "model": "scripted",
+            "model": model,
             "input": ModelServer.script(**script_fields),
             "metadata": {"run": run_id, "number": str(number)},
         } | fields

@@ -19,6 +19,7 @@ from tests.harness.stack import Stack
 from tests.harness.tcp_proxy import TcpProxy
 from tests.harness.waiting import until
 from tests.model_server import ModelServer
+from tests.model_server.script import STARTS_OVER_MODEL
 
 WORKERS = ("worker", "worker-2", "worker-3")
 PARTS = ("valkey", "api", "api-2", "sweeper", *WORKERS)
@@ -30,6 +31,12 @@ CONFIG = """
 [models.scripted]
 base_url = "{url}"
 on_worker_lost = "continue"
+timeouts = {{ first_token = 6, idle = 2, run = 60 }}
+[models.starting-over]
+base_url = "{url}"
+upstream_model = "{starts_over_model}"
+on_worker_lost = "continue"
+supports = ["continue", "tools", "json_schema"]
 timeouts = {{ first_token = 6, idle = 2, run = 60 }}
 """
 
@@ -53,7 +60,7 @@ class Rig:
         self._postgres_process = self._start_postgres()
         migrations.upgrade(self._postgres.url)
         config = folder / "backburner.toml"
-        config.write_text(CONFIG.format(url=models.base_url))
+        config.write_text(CONFIG.format(url=models.base_url, starts_over_model=STARTS_OVER_MODEL))
         self.stack = Stack(
             folder / "home", self._postgres.url, config, models, proxied=("postgres", "valkey", "models")
         )

@@ -60,11 +60,12 @@ def run_scenario(rig: Rig, scenario: Scenario, seed: int) -> ScenarioResult:
     rig.crashes.clear()
     rig.run_id = f"{seed}-{rig.run_count}"
     rig.run_count += 1
-    requests = list(itertools.islice(generate_requests(rng, rig.run_id, **scenario.script), scenario.response_count))
+    request_sequence = generate_requests(rng, rig.run_id, model=scenario.model, **scenario.script)
+    requests = list(itertools.islice(request_sequence, scenario.response_count))
     load = Load(rig.stack, requests, client_count=len(requests))
     try:
         until(lambda: rig.open_count() > scenario.response_count * 3 / 4, timeout_s=20)
-        rig.wait_for_tokens(scenario.response_count * rng.randrange(2, 10))
+        rig.wait_for_tokens(scenario.response_count * rng.randrange(*scenario.tokens_before_fault))
         open_count = rig.open_count()
         scenario.fault(rig, rng)
     except BaseException:

@@ -21,7 +21,9 @@ class Scenario:
         fault: injects the fault while part of the load is in progress.
         allowed_statuses: statuses in which a background response may end without a cancel. A foreground response may also be
             cancelled if its connection is lost for longer than `follow_s`.
+        model: the model of all requests.
         script: script fields for the model server, added to all requests.
+        tokens_before_fault: the range of the average number of tokens per response before the fault, without its end.
         response_count: the number of responses.
         is_short: whether the scenario also runs in `make test`.
         skip_reason: returns the reason why the scenario cannot run on this machine; None if it can.
@@ -30,7 +32,9 @@ class Scenario:
     name: str
     fault: Fault
     allowed_statuses: frozenset[str] = COMPLETED_ONLY
+    model: str = "scripted"
     script: Mapping[str, Any] = field(default_factory=dict)
+    tokens_before_fault: tuple[int, int] = (2, 10)
     response_count: int = 28
     is_short: bool = False
     skip_reason: Callable[[Rig], str | None] = lambda _: None
@@ -84,6 +88,15 @@ SCENARIOS = (
         faults.no_fault,
         COMPLETED_OR_FAILED,
         script={"drop_after_tokens": 12, "drop_how": "reset", "fail_times": 1},
+    ),
+    Scenario(
+        "model server: starts over, workers killed at the first words",
+        faults.kill_all_workers,
+        COMPLETED_OR_FAILED,
+        model="starting-over",
+        script={"delay_s": 0.2},
+        tokens_before_fault=(0, 2),
+        response_count=40,
     ),
     Scenario("doorbells repeated and replayed", faults.repeat_doorbells),
     Scenario("a response that kills its workers", faults.kill_workers_of_one_response, script={"tokens": 20}),
