@@ -12,7 +12,7 @@ from core import errors, jsonio
 from core.dispatch.waits.waits import Wait
 from core.jsonio import JsonObject
 from core.log import escape_unprintable
-from core.responses.operations import ResponseDetails, Run
+from core.responses.operations import AttemptDetails, ResponseDetails
 from core.wire.status import Status
 
 
@@ -46,16 +46,17 @@ def list_responses(project: str | None, status: str | None, model: str | None, l
 def show_response(response_id: str, as_json: bool) -> None:
     """Show a response, what it waits for if it is queued, and all of its attempts."""
     with open_checked_core() as core:
-        response, runs = core.operations.show(response_id)
+        response, attempts = core.operations.show(response_id)
         wait = core.waits.explain(response_id)
     if as_json:
-        fields = {"reason": wait and wait.reason, "waits_for": wait and wait.waits_for}
-        click.echo(json.dumps({**asdict(response), **fields, "attempts": [asdict(run) for run in runs]}, default=str))
+        fields = asdict(response) | {"reason": wait and wait.reason, "waits_for": wait and wait.waits_for}
+        fields["attempts"] = [asdict(attempt) for attempt in attempts]
+        click.echo(json.dumps(fields, default=str))
         return
     for name, value in _response_fields(response, wait).items():
         click.echo(f"{name:<14}{escape_unprintable(str(value))}")
-    for run in runs:
-        click.echo(f"{f'attempt {run.attempt}':<14}{escape_unprintable(_describe_attempt(run))}")
+    for attempt in attempts:
+        click.echo(f"{f'attempt {attempt.attempt}':<14}{escape_unprintable(_describe_attempt(attempt))}")
 
 
 @responses.command("tail")
@@ -66,7 +67,7 @@ def tail_response(response_id: str) -> None:
     The exit status is 0 if the response completed, and 1 otherwise. Ctrl-C stops the command, not the response.
     """
     with open_checked_core() as core:
-        core.operations.show(response_id)
+        core.operations.show(response_id)  # fails if the response does not exist
         printer = Printer()
         try:
             for events in core.streams.read(response_id, heartbeat_s=core.settings.ping_s):
@@ -156,12 +157,17 @@ def _response_fields(response: ResponseDetails, wait: Wait | None) -> JsonObject
     return {name: value for name, value in fields.items() if value}
 
 
-def _describe_attempt(run: Run) -> str:
-    duration = f", {(run.ended_at - run.started_at).total_seconds():.1f} s" if run.ended_at else ""
-    tokens = "" if run.output_tokens is None else f", {run.input_tokens} + {run.output_tokens} tokens"
-    cause = f": {run.cause}" if run.cause else ""
-    tokens += f", without the {len(run.dropped)} oldest items" if run.dropped else ""
-    return f"{_format_time(run.started_at)}{duration} on {run.worker_id}{tokens}, {run.outcome or 'in progress'}{cause}"
+def _describe_attempt(attempt: AttemptDetails) -> str:
+    text = _format_time(attempt.started_at) or ""
+    if attempt.ended_at:
+        text += f", {(attempt.ended_at - attempt.started_at).total_seconds():.1f} s"
+    text += f" on {attempt.worker_id}"
+    if attempt.output_tokens is not None:
+        text += f", {attempt.input_tokens} + {attempt.output_tokens} tokens"
+    if attempt.dropped:
+        text += f", without the {len(attempt.dropped)} oldest items"
+    text += f", {attempt.outcome or 'in progress'}"
+    return f"{text}: {attempt.cause}" if attempt.cause else text
 
 
 def _format_time(value: datetime | None) -> str | None:

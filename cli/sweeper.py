@@ -26,9 +26,9 @@ class Sweeper:
         self._sweep = sweep
         self._unhealthy_after_s = unhealthy_after_s
         self._interval_s = settings.sweep_every_s
-        self._healthy_at = time.monotonic()
-        self._swept_at: float | None = None
-        self._unavailable = False
+        self._healthy_at = time.monotonic()  # when a sweep last succeeded, or failed only because of Postgres
+        self._swept_at: float | None = None  # when a sweep last succeeded
+        self._is_postgres_unavailable = False
 
     def run(self, stop: threading.Event) -> None:
         """Sweep until `stop` is set; a sweep in progress is finished first."""
@@ -45,31 +45,33 @@ class Sweeper:
             problems.append(f"the chore `{chore}` has not succeeded for {age_s:.0f} s")
         swept_at = self._swept_at
         details: dict[str, object] = {
-            "postgres": "unreachable" if self._unavailable else "ok",
+            "postgres": "unreachable" if self._is_postgres_unavailable else "ok",
             "swept_s_ago": None if swept_at is None else round(now - swept_at, 1),
         }
-        return Health(problems, swept_at is not None and not self._unavailable and not problems, details)
+        return Health(problems, swept_at is not None and not self._is_postgres_unavailable and not problems, details)
 
     def _sweep_once(self) -> None:
         """Sweep once; if Postgres is unavailable repeatedly, log only the first failure."""
         try:
             self._sweep.run()
         except errors.StoreUnavailable as error:
-            if not self._unavailable:
+            if not self._is_postgres_unavailable:
                 logger.warning("cannot sweep", extra={"cause": str(error)})
-            self._unavailable = True
+            self._is_postgres_unavailable = True
             self._healthy_at = time.monotonic()
         except Exception:  # the next sweep may succeed, and no other process sweeps
             logger.exception("sweep failed")
         else:
-            if self._unavailable:
+            if self._is_postgres_unavailable:
                 logger.info("sweeping again")
-            self._unavailable = False
+            self._is_postgres_unavailable = False
             self._healthy_at = self._swept_at = time.monotonic()
 
 
 def run_sweeper(settings: Settings) -> None:
-    """Sweep until SIGTERM or SIGINT; SIGHUP, which must be blocked, makes it read the configuration file again.
+    """Sweep until SIGTERM or SIGINT; after SIGHUP, read the configuration file again.
+
+    SIGHUP must be blocked before this function is called; see `reload_signal.block`.
 
     Raises:
         errors.BadSettings: a setting is missing or invalid.

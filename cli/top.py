@@ -32,7 +32,7 @@ from core.log import escape_unprintable
     "--rows", "max_rows", default=30, show_default=True, type=click.IntRange(min=1), help="Maximum groups shown."
 )
 def top(as_json: bool, watch: bool, interval_s: float, max_rows: int) -> None:
-    """Show waiting and running responses, why they wait, the workers' slots and the unavailable models.
+    """Show waiting and running responses, the wait reasons, the workers' slots and the unavailable models.
 
     Responses are grouped by lane, tier, project and model; the groups with the most waiting responses come first.
     `oldest` is the age of the group's oldest waiting response. A draining worker was stopped: it claims no more
@@ -109,10 +109,10 @@ def _group_table(load: Load, max_rows: int) -> Table:
         table.add_column(name, justify="right")
     table.add_column("waits for", overflow="fold")
     for group, wait in load.groups[:max_rows]:
-        waiting_text = f"{group.waiting} ({group.later} later)" if group.later else str(group.waiting)
+        waiting_count = f"{group.waiting} ({group.later} later)" if group.later else str(group.waiting)
         names = (group.lane, group.tier, group.project, group.model)
-        counts_text = (waiting_text, str(group.dispatched), str(group.running), _format_age(group.oldest_s))
-        table.add_row(*names, *counts_text, _plain_text(wait.waits_for) if wait else "")
+        counts_and_age = (waiting_count, str(group.dispatched), str(group.running), _format_age(group.oldest_s))
+        table.add_row(*names, *counts_and_age, _plain_text(wait.waits_for) if wait else "")
     if len(load.groups) > max_rows:
         table.caption = f"{len(load.groups) - max_rows} more"
     return table
@@ -141,7 +141,7 @@ def _circuit_table(load: Load) -> Table:
 
 
 def _plain_text(text: str) -> Text:
-    """The text without Rich's markup, because it may quote a model server."""
+    """Return a text that Rich prints literally: a text from a model server may look like Rich's markup."""
     return Text(escape_unprintable(text))
 
 

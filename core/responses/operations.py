@@ -11,7 +11,7 @@ from core.dispatch.dispatcher import Dispatch
 from core.jsonio import JsonObject
 from core.responses import operations_sql, responses_sql
 from core.responses.draft import Draft, first_events, time_limits_s
-from core.responses.operations_sql import ResponseDetails, Run, Source
+from core.responses.operations_sql import AttemptDetails, ResponseDetails, Source
 from core.runs.ends import Endings, cancelled_outcome
 from core.settings import Settings
 from core.tenants import audit, audit_sql
@@ -20,7 +20,7 @@ from core.wire import response
 from core.wire.request import BackgroundOptions
 from core.wire.status import Status, is_terminal
 
-__all__ = ["Operations", "ResponseDetails", "Run"]
+__all__ = ["AttemptDetails", "Operations", "ResponseDetails"]
 
 
 class Operations:
@@ -42,7 +42,7 @@ class Operations:
         with self._database.connection() as connection:
             return operations_sql.list_newest(connection, project=project, status=status, model=model, limit=limit)
 
-    def show(self, response_id: str) -> tuple[ResponseDetails, list[Run]]:
+    def show(self, response_id: str) -> tuple[ResponseDetails, list[AttemptDetails]]:
         """Return a response and all its attempts.
 
         Raises:

@@ -44,8 +44,8 @@ class ResponseDetails:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One attempt to run a response."""
+class AttemptDetails:
+    """One attempt of a response, for operators."""
 
     attempt: int
     worker_id: str
@@ -184,9 +184,9 @@ def list_newest(
     return _newest_statement(frozenset(filters)).fetch_all(connection, ResponseDetails, limit=limit, **filters)
 
 
-def list_attempts(connection: Connection, response_id: str) -> list[Run]:
+def list_attempts(connection: Connection, response_id: str) -> list[AttemptDetails]:
     """List all attempts to run a response, in order."""
-    return _LIST_ATTEMPTS.fetch_all(connection, Run, id=response_id)
+    return _LIST_ATTEMPTS.fetch_all(connection, AttemptDetails, id=response_id)
 
 
 def lock_source(connection: Connection, response_id: str) -> Source | None:
