@@ -27,7 +27,7 @@ OLDEST_PYTHON = (3, 11)
 
 
 def doctor() -> bool:
-    """Print all findings; return whether there is no problem."""
+    """Print all findings; return whether no check found a problem."""
     is_healthy = True
     for finding in run_checks():
         mark = click.style("FAIL", fg="red") if finding.solution else click.style("ok  ", fg="green")
@@ -130,12 +130,13 @@ def _check_schema_and_workers(database: Database, rules: Rules) -> Iterator[Find
         return
     yield Finding("schema", f"version {revision}, on which this program runs")
     with database.connection() as connection:
-        load = read_load(connection, rules, broker_available=True)  # a check of its own
+        load = read_load(connection, rules, broker_available=True)  # `_check_redis` checks the broker
     if load.workers:
         yield Finding("workers", "; ".join(map(_describe_worker, load.workers)))
     else:
         yield Finding("workers", f"none seen for {rules.worker_seen_s:g} s", "Start one: backburner worker")
-    for lane in load.unserved_lanes if load.workers else ():
+    unserved_lanes = load.unserved_lanes if load.workers else []
+    for lane in unserved_lanes:
         solution = f"Start one: backburner worker -Q {lane}. Otherwise the responses fail at their deadlines."
         yield Finding("lane", f"{lane}: responses are waiting, and no worker serves it", solution)
     for model in load.unknown_models:
@@ -167,7 +168,9 @@ def _check_redis(current_settings: Settings) -> Finding:
         return Finding(
             "redis", f"answers at {mask_password(url)}; maxmemory-policy {policy or 'unknown: CONFIG is denied'}"
         )
-    return Finding("redis", f"maxmemory-policy {policy}", "It evicts queued messages: set maxmemory-policy noeviction.")
+    return Finding(
+        "redis", f"maxmemory-policy {policy}", "Redis evicts queued messages: set maxmemory-policy noeviction."
+    )
 
 
 def _eviction_policy(client: redis.Redis) -> str | None:

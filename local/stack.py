@@ -15,7 +15,7 @@ from core.config import catalog
 from core.settings import PREFIX, Settings
 from core.tenants import rights
 from local import ports
-from local.edges import Edges
+from local.backburner_parts import BackburnerParts
 from local.findings import check_model_servers
 from local.home import Home, write_private
 from local.processes import leftovers
@@ -26,13 +26,13 @@ from local.servers import model
 from local.servers.postgres import Postgres
 from local.servers.valkey import Valkey
 
-PACKAGED_MODEL = """\
+PACKAGED_CONFIGURATION = """\
 # Written by `backburner up`: the packaged model, because no backburner.toml was found.
 [models."{name}"]
 base_url = "{url}"
 concurrency = {slots}
 context_window = {context}
-# It accepts tools but never calls one; it supports neither images nor reasoning.
+# The model accepts tools but never calls them; it supports neither images nor reasoning.
 supports = ["tools", "json_schema", "logprobs", "continue"]
 """
 
@@ -53,7 +53,7 @@ def running(
     """Run all parts for the duration of the block. The caller must hold the lock on HOME.
 
     Args:
-        settings: settings that do not come from the HOME/run/stack.env of an earlier stack.
+        settings: the user's settings, without those in the HOME/run/stack.env of an earlier stack.
         print_line: prints one line for the user.
 
     Raises:
@@ -66,18 +66,20 @@ def running(
     supervisor = Supervisor(home, print_line=print_line, check=interrupts.raise_if_signalled)
     try:
         servers, settings = _prepare_servers(settings, home)
-        if not any(part.name == model.PART for part in servers):
+        if not any(part.name == model.PART_NAME for part in servers):
             _warn_of_unusable_models(settings, print_line)
         print_line(f"Starting {', '.join(part.name for part in servers) or 'with your own servers'} ...")
         supervisor.start(*servers)
         write_private(home.stack_env, format_env_file(environment_variables(settings)))
-        edges = Edges(settings, {**environment_variables(settings), PREFIX + "HOME": str(home.path)})
-        _migrate_database(edges, home, supervisor)
+        backburner_parts = BackburnerParts(
+            settings, {**environment_variables(settings), PREFIX + "HOME": str(home.path)}
+        )
+        _migrate_database(backburner_parts, home, supervisor)
         with open_core(settings) as core:
             core.keys.register(api_key(settings), rights.ALL_RIGHTS)
             models = sorted(core.live_catalog.current.models)
         print_line("Starting api, worker, sweeper, flower ...")
-        supervisor.start(*edges.parts(workers=workers))
+        supervisor.start(*backburner_parts.parts(workers=workers))
         yield Stack(settings, models, supervisor)
     finally:
         home.stack_env.unlink(missing_ok=True)
@@ -102,11 +104,11 @@ def environment_variables(settings: Settings) -> dict[str, str]:
 def format_env_file(variables: dict[str, str]) -> str:
     """Format the variables as the text of an environment file; values are quoted only if necessary."""
     escapes = str.maketrans({"\\": "\\\\", "'": "\\'"})
-    plain_values = {name: re.fullmatch(r"[^\s'\"#\\]*", value) for name, value in variables.items()}
-    return "".join(
-        f"{name}={value}\n" if plain_values[name] else f"{name}='{value.translate(escapes)}'\n"
-        for name, value in variables.items()
-    )
+    lines = []
+    for name, value in variables.items():
+        is_plain = re.fullmatch(r"[^\s'\"#\\]*", value) is not None
+        lines.append(f"{name}={value}\n" if is_plain else f"{name}='{value.translate(escapes)}'\n")
+    return "".join(lines)
 
 
 def api_key(settings: Settings) -> str:
@@ -123,7 +125,7 @@ def _check_ports(settings: Settings) -> None:
 
 
 def _prepare_servers(settings: Settings, home: Home) -> tuple[list[Part], Settings]:
-    """The packaged servers that are needed, and the settings with their addresses."""
+    """Prepare the packaged servers that the settings require; return their parts and the complete settings."""
     parts = []
     updates: dict[str, object] = {
         "home": home.path,
@@ -138,22 +140,22 @@ def _prepare_servers(settings: Settings, home: Home) -> tuple[list[Part], Settin
         valkey = Valkey(home)
         parts.append(valkey.prepare())
         updates["redis_url"] = SecretStr(valkey.url)
-    config = (settings.config or Path("backburner.toml")).expanduser().resolve()
-    if settings.config is None and not config.exists():
+    config_file = (settings.config or Path("backburner.toml")).expanduser().resolve()
+    if settings.config is None and not config_file.exists():
         port = ports.free_port()
-        config = home.run / "backburner.toml"
-        configuration = PACKAGED_MODEL.format(
+        config_file = home.run / "backburner.toml"
+        configuration = PACKAGED_CONFIGURATION.format(
             name=model.NAME, url=model.base_url(port), slots=model.SLOTS, context=model.CONTEXT_TOKENS
         )
-        config.write_text(configuration, encoding="utf-8")
-        parts.append(model.part(home, port))
-    updates["config"] = config
-    catalog.load(config)  # report errors in the file before any process is started
+        config_file.write_text(configuration, encoding="utf-8")
+        parts.append(model.build_part(home, port))
+    updates["config"] = config_file
+    catalog.load(config_file)  # report errors in the file before any process is started
     return parts, settings.model_copy(update=updates)
 
 
 def _warn_of_unusable_models(settings: Settings, print_line: Callable[[str], None]) -> None:
-    """Print a line for each configured model server that does not answer or has no API key; they may start later."""
+    """Print a warning for each model server that does not answer, or whose API key is missing or rejected."""
     for finding in check_model_servers(catalog.load(settings.config)):
         if finding.solution:
             print_line(f"Warning: {finding.subject} {finding.result}. {finding.solution}")
@@ -170,8 +172,8 @@ def _load_or_create_secret(configured_secret: SecretStr | None, file: Path, *, p
     return SecretStr(secret)
 
 
-def _migrate_database(edges: Edges, home: Home, supervisor: Supervisor) -> None:
-    migration = Child(edges.migration(), home)
+def _migrate_database(backburner_parts: BackburnerParts, home: Home, supervisor: Supervisor) -> None:
+    migration = Child(backburner_parts.migration(), home)
     try:
         migration.wait_for_success(on_wait=supervisor.tick)
     finally:

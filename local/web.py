@@ -1,4 +1,4 @@
-"""A small HTTP client from the standard library, for requests to servers on this machine."""
+"""Simple HTTP requests with the standard library, and the URLs of servers on this machine."""
 
 import json
 import re
@@ -17,10 +17,10 @@ def origin(host: str, port: int) -> str:
     return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 
 
-def mask_password(url: str) -> str:
-    """The URL without its password."""
-    masked_url = re.sub(r"(://[^:/?#]*):.*@", r"\1:***@", url)
-    return re.sub(r"(password=)[^&]*", r"\1***", masked_url)
+def mask_password(text: str) -> str:
+    """The URL, or a message that contains a URL, with `***` instead of the password."""
+    masked_text = re.sub(r"(://[^:/?#]*):.*@", r"\1:***@", text)
+    return re.sub(r"(password=)[^&]*", r"\1***", masked_text)
 
 
 def status(url: str, *, key: str | None = None) -> int | None:

@@ -14,7 +14,7 @@ from core.bootstrap import open_core
 from core.settings import PREFIX, Settings
 from core.tenants.keys import new_secret
 from local import ports, stack
-from local.edges import Edges
+from local.backburner_parts import BackburnerParts
 from local.home import Home
 from local.processes.child import Child, Part
 from local.servers.postgres import Postgres
@@ -22,9 +22,9 @@ from local.servers.valkey import Valkey
 
 # More slots than any measurement has running responses; with `make up`, a worker has 200 slots.
 WORKER_SLOTS = 1_200
-# The servers start before the edges and stop after them.
+# The servers start before Backburner's own parts and stop after them.
 SERVERS = ("postgres", "valkey")
-EDGES = ("api", "worker", "sweeper", "flower")
+BACKBURNER_PARTS = ("api", "worker", "sweeper", "flower")
 
 
 class System:
@@ -61,8 +61,8 @@ class System:
             worker_slots=WORKER_SLOTS,
             drain_s=1,
         )
-        self._edges = Edges(self._settings, self._environment())
-        parts = [postgres.prepare(), valkey.prepare(), *self._edges.parts(workers=1)]
+        self._backburner_parts = BackburnerParts(self._settings, self._environment())
+        parts = [postgres.prepare(), valkey.prepare(), *self._backburner_parts.parts(workers=1)]
         self._parts: dict[str, Part] = {part.name: part for part in parts}
         self._children: dict[str, Child] = {}
         self._postgres: psycopg.Connection[tuple[Any, ...]] | None = None
@@ -94,7 +94,7 @@ class System:
             self._migrate()
             with open_core(self._settings, connections=4) as core:
                 self.keys = {project.name: core.keys.create((), project.name) for project in (LIMITED, UNLIMITED)}
-            self.start(*EDGES)
+            self.start(*BACKBURNER_PARTS)
         except BaseException:
             self.__exit__()
             raise
@@ -102,11 +102,11 @@ class System:
 
     def __exit__(self, *_: object) -> None:
         self._disconnect()
-        self.stop(*EDGES)
+        self.stop(*BACKBURNER_PARTS)
         self.stop(*reversed(SERVERS))
 
     def _migrate(self) -> None:
-        migration = Child(self._edges.migration(), self.home)
+        migration = Child(self._backburner_parts.migration(), self.home)
         try:
             migration.wait_for_success()
         finally:
@@ -132,10 +132,10 @@ class System:
     def restart(self) -> None:
         """Restart all parts, so that memory is measured in new processes."""
         self._disconnect()
-        self.stop(*EDGES)
+        self.stop(*BACKBURNER_PARTS)
         self.stop(*SERVERS)
         self.start(*SERVERS)
-        self.start(*EDGES)
+        self.start(*BACKBURNER_PARTS)
 
     def sql(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Execute a statement over the connection of this object and return its rows."""

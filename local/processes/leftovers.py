@@ -11,7 +11,7 @@ import psutil
 from local.home import Home
 
 GRACE_PERIOD_S = 15.0
-SERVER_NAMES = {"postgres", "valkey"}
+DATABASE_NAMES = {"postgres", "valkey"}
 
 
 def stop_leftovers(home: Home) -> list[str]:
@@ -20,7 +20,7 @@ def stop_leftovers(home: Home) -> list[str]:
     The caller must hold the lock on HOME: then no running supervisor owns these processes.
     """
     processes_by_name = _find_processes(home)
-    for names in (processes_by_name.keys() - SERVER_NAMES, processes_by_name.keys() & SERVER_NAMES):
+    for names in (processes_by_name.keys() - DATABASE_NAMES, processes_by_name.keys() & DATABASE_NAMES):
         _stop_sessions({name: processes_by_name[name] for name in names})
     # The backends of a killed Postgres exit shortly after it, and use its shared memory until they exit.
     _wait_while(lambda: any(_is_backend(home, process) for process in psutil.process_iter(["name"])))
@@ -30,28 +30,29 @@ def stop_leftovers(home: Home) -> list[str]:
 
 
 def _find_processes(home: Home) -> dict[str, list[psutil.Process]]:
-    """The live processes of each part: the process in its PID file and its descendants."""
-    names = {}
+    """The live processes of each part, by name: the process whose ID is in the PID file, and its descendants."""
+    names_by_pid = {}
     for pid_file in home.run.glob("*.pid"):
         with contextlib.suppress(ValueError):
-            names[int(pid_file.read_text(encoding="utf-8"))] = pid_file.stem
+            names_by_pid[int(pid_file.read_text(encoding="utf-8"))] = pid_file.stem
     processes_by_name: dict[str, list[psutil.Process]] = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, ProcessLookupError):
-            name = names.get(os.getsid(process.pid))  # every part is a session leader
+            name = names_by_pid.get(os.getsid(process.pid))  # every part is a session leader
             if name and _belongs_to(home, process):
                 processes_by_name.setdefault(name, []).append(process)
     return processes_by_name
 
 
 def _belongs_to(home: Home, process: psutil.Process) -> bool:
-    """Whether the process belongs to this HOME: PIDs are reused, so a PID file alone proves nothing."""
+    """Whether the process belongs to this HOME: the PID in an old PID file may now be that of another program."""
     return process.environ().get("BACKBURNER_HOME") == str(home.path) or str(home.postgres) in process.cmdline()
 
 
 def _stop_sessions(sessions: dict[str, list[psutil.Process]]) -> None:
     leaders = {name: min(processes, key=lambda process: process.create_time()) for name, processes in sessions.items()}
     for name, leader in leaders.items():
+        # At SIGINT, Postgres ends its connections; at SIGTERM, it would wait for them.
         _send_signal([leader], signal.SIGINT if name == "postgres" else signal.SIGTERM)
     _wait_while(lambda: any(_is_alive(leader) for leader in leaders.values()))
     all_processes = [process for processes in sessions.values() for process in processes]
@@ -78,6 +79,7 @@ def _is_backend(home: Home, process: psutil.Process) -> bool:
 
 
 def _wait_while(condition: Callable[[], bool]) -> None:
+    """Wait while the condition is true, for at most `GRACE_PERIOD_S`."""
     deadline = time.monotonic() + GRACE_PERIOD_S
     while condition() and time.monotonic() < deadline:
         time.sleep(0.05)

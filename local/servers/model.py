@@ -13,15 +13,15 @@ from local.processes import child
 from local.servers import packages
 
 NAME = "smollm2-135m"
-PART = "model"
+PART_NAME = "model"
 SLOTS = 4
 CONTEXT_TOKENS = 2048  # per slot, for input and output together
 
 
-def part(home: Home, port: int) -> child.Part:
-    """The part that runs the server on the given port of 127.0.0.1."""
+def build_part(home: Home, port: int) -> child.Part:
+    """Return the part that runs the server on this port of 127.0.0.1."""
     return child.Part(
-        name=PART,
+        name=PART_NAME,
         argv=[sys.executable, "-m", "local.servers.model", "--port", str(port)],
         cwd=packages.ROOT,
         env={"BACKBURNER_HOME": str(home.path)},

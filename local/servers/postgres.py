@@ -24,8 +24,9 @@ from local.servers import packages
 
 VERSION = 18
 DATABASE = "backburner"
-# A socket's path must be shorter, in bytes. All supported systems allow 103, without the terminating zero byte.
-SOCKET_PATH_LIMIT = 100
+# The path of a socket must be shorter than this number of bytes. All supported systems allow 103 bytes, without the
+# terminating zero byte.
+SOCKET_PATH_LIMIT_BYTES = 100
 UNPRIVILEGED_USER = "pgserver"
 SETTINGS = {
     "listen_addresses": "",
@@ -40,7 +41,7 @@ SETTINGS = {
 
 
 class Postgres:
-    """A private Postgres server in HOME/postgres. Only its owner can open its socket."""
+    """A private Postgres server in HOME/postgres. Only the user that runs the server can open its socket."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
@@ -85,14 +86,14 @@ class Postgres:
     def _remove_stale_lock(self, lock_file: Path) -> None:
         """Delete the lock file of a killed server if its process ID belongs to a zombie or to another program.
 
-        Postgres replaces the file itself if no process has the ID, but refuses to start as long as one has it. A killed
-        server remains a zombie until its new parent, such as the first process of a container, has waited for it.
+        Postgres replaces the file itself if no process has the ID, but refuses to start as long as a process has it. A
+        killed server remains a zombie until its new parent, such as the first process of a container, waits for it.
         """
         try:
             process = psutil.Process(int(lock_file.read_text(encoding="utf-8").partition("\n")[0]))
         except (OSError, ValueError, psutil.NoSuchProcess):
             return
-        # A backend may outlive its server for a moment. It uses the shared memory that only the lock file names.
+        # A backend may outlive its server for a moment. Its shared memory is recorded only in the lock file.
         if not any(map(self._may_be_server, (process, *psutil.process_iter()))):
             lock_file.unlink(missing_ok=True)
 
@@ -105,6 +106,7 @@ class Postgres:
             return False
 
     def _works_in_folder(self, process: psutil.Process) -> bool:
+        """Whether the process uses the data folder; True if this user may not inspect the process."""
         try:
             return str(self.data_folder) in {process.cwd(), *process.cmdline()}
         except psutil.AccessDenied:
@@ -191,7 +193,7 @@ def _check_version(data_folder: Path) -> None:
 def _choose_socket_folder(home: Home) -> Path:
     """Return HOME/run/pg, or a folder in the system's temporary folder if the socket's path would be too long."""
     folder = home.run / "pg"
-    if len(os.fsencode(folder / ".s.PGSQL.5432")) < SOCKET_PATH_LIMIT:
+    if len(os.fsencode(folder / ".s.PGSQL.5432")) < SOCKET_PATH_LIMIT_BYTES:
         return folder
     digest = hashlib.sha256(os.fsencode(home.path)).hexdigest()[:16]
     return Path(tempfile.gettempdir()).resolve() / f"backburner-{digest}"

@@ -27,7 +27,7 @@ from bench.whole.config import LIMITED, UNLIMITED
 from bench.whole.noops import Noops
 from bench.whole.shared_system import use_system
 from bench.whole.slices import MIXED, ProjectLoad
-from bench.whole.system import EDGES, System
+from bench.whole.system import BACKBURNER_PARTS, System
 from bench.whole.targets import AIMS
 from local import ports
 
@@ -61,7 +61,7 @@ def system(run: Run) -> Iterator[System]:
     """The system of the run with all parts running; responses of the test are deleted afterwards."""
     with use_system(run) as system:
         yield system
-        system.start(*EDGES)
+        system.start(*BACKBURNER_PARTS)
 
 
 def test_the_system_runs_the_same_parts_as_make_up(system: System) -> None:
@@ -182,7 +182,7 @@ def test_a_turn_that_does_not_end_as_expected_is_an_error(attributes: dict[str, 
 
 def test_the_counters_of_postgres_are_exact(system: System) -> None:
     system.sql("create table counted (n int)")
-    system.stop(*EDGES)
+    system.stop(*BACKBURNER_PARTS)
     with psycopg.connect(system.database_url, autocommit=True) as connection:
         previous_counters = counters.read_counters(system)
         with counters.count_statements(system) as count:

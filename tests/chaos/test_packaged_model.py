@@ -41,7 +41,7 @@ def config(tmp_path: Path) -> Path:
         f'[models.small]\nbase_url = "{model.base_url(port)}"\nupstream_model = "{model.NAME}"\n'
         'supports = ["continue"]\nconcurrency = 1\n'
     )
-    with child.running(model.part(home, port), home):
+    with child.running(model.build_part(home, port), home):
         yield path  # type: ignore[misc]
 
 

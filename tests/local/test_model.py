@@ -43,7 +43,7 @@ class ServerClient:
 def server(tmp_path_factory) -> Iterator[ServerClient]:
     home = Home.at(tmp_path_factory.mktemp("model"))
     port = ports.free_port()
-    with child.running(model.part(home, port), home):
+    with child.running(model.build_part(home, port), home):
         yield ServerClient(port)
 
 
@@ -83,7 +83,7 @@ def test_generation_stops_when_the_client_disconnects(server):
 def test_the_model_server_stops_within_a_second_during_a_generation(tmp_path):
     home, port = Home.at(tmp_path / "home"), ports.free_port()
     body = {"model": model.NAME, "messages": [STORY], "stream": True, "ignore_eos": True}
-    with child.running(model.part(home, port), home):
+    with child.running(model.build_part(home, port), home):
         connection, reply = ServerClient(port).send_request("POST", "/v1/chat/completions", body)
         assert reply.readline()
         stop_started_at = time.monotonic()

@@ -37,7 +37,7 @@ def client(
     config.write_text(f'[models.small]\nbase_url = "{model.base_url(port)}"\nupstream_model = "{model.NAME}"\n')
     home = Home.at(folder / "model")
     with (
-        child.running(model.part(home, port), home),
+        child.running(model.build_part(home, port), home),
         Stack(folder / "home", new_database(postgres_url, template), config, _model_server) as stack,
         stack.up().client() as client,
     ):

@@ -18,8 +18,8 @@ MIN_UPTIME_S = 0.5  # a process without a readiness check is ready after this ti
 
 
 @dataclass(frozen=True)
-class Edges:
-    """Backburner's own processes.
+class BackburnerParts:
+    """Backburner's own processes as parts of a stack.
 
     Args:
         settings: complete settings, including the URLs of Postgres and Redis.
@@ -30,11 +30,11 @@ class Edges:
     env: Mapping[str, str]
 
     def migration(self) -> Part:
-        """The process that upgrades the schema and then exits."""
+        """Return the part that upgrades the schema and then exits."""
         return self._build_part("migrate", lambda _pid: True)
 
     def parts(self, *, workers: int) -> list[Part]:
-        """The processes that run until the stack stops, with the given number of workers."""
+        """Return the parts that run until the stack stops, with this number of workers."""
         settings = self.settings
         healthz = web.origin(settings.host, settings.port) + "/healthz"
         flower = web.origin(settings.host, settings.flower_port)
@@ -52,9 +52,9 @@ class Edges:
     def _build_part(self, name: str, ready: Callable[[int], bool], *, grace_s: float = 15) -> Part:
         return Part(
             name=name,
-            argv=[sys.executable, "-m", "cli.main", name.partition("-")[0]],
+            argv=[sys.executable, "-m", "cli.main", _command(name)],
             env=self.env,
-            cwd=packages.ROOT,  # so that -m finds our packages from any working directory
+            cwd=packages.ROOT,  # where `-m` finds the package `cli`
             ready=ready,
             stage=STAGE,
             grace_s=grace_s,
@@ -63,7 +63,7 @@ class Edges:
     def _add_health_port(self, part: Part) -> Part:
         """Return the part with a free port for its health endpoint."""
         port = ports.free_port()
-        variable = f"{PREFIX}{part.name.partition('-')[0].upper()}_HEALTH_PORT"
+        variable = f"{PREFIX}{_command(part.name).upper()}_HEALTH_PORT"
         return replace(
             part,
             env={**part.env, variable: str(port)},
@@ -82,12 +82,19 @@ class Edges:
             return False
 
 
-def _uptime_condition(seconds: float) -> Callable[[int], bool]:
-    """A condition that becomes true `seconds` after its first call."""
-    call_times: list[float] = []
+def _command(part_name: str) -> str:
+    """Return the command of a part; that of the part `worker-2` is `worker`."""
+    return part_name.partition("-")[0]
+
+
+def _uptime_condition(min_uptime_s: float) -> Callable[[int], bool]:
+    """Return a condition that is true from `min_uptime_s` seconds after its first call."""
+    first_call_at: float | None = None
 
     def has_min_uptime(_pid: int) -> bool:
-        call_times.append(time.monotonic())
-        return call_times[-1] - call_times[0] >= seconds
+        nonlocal first_call_at
+        now = time.monotonic()
+        first_call_at = now if first_call_at is None else first_call_at
+        return now - first_call_at >= min_uptime_s
 
     return has_min_uptime
