@@ -3,7 +3,7 @@
 From this revision on, a program runs on the schema of a later revision if that revision records the program's own
 revision, or an older one, in `oldest_program`. Programs of revision 0001 accept no other revision.
 
-Lock: none (a new table). Deploy: before the code that reads it. Size: one row.
+Lock: none (a new table). Deploy: before the code that reads the table. Size: one row.
 """
 
 from alembic import op

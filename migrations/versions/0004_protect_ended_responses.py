@@ -1,10 +1,11 @@
 """Protect all data of ended responses: their rows, their events and their usage.
 
-Lock: `responses`, `response_events` and `usage_ledger`, for an instant each; it waits for running transactions. Deploy:
+Lock: `responses`, `response_events` and `usage_ledger`, for an instant each, after running transactions. Deploy:
 before or after the code; programs of earlier revisions make none of the rejected changes. Size: no effect.
 
-A trigger's condition is evaluated without calling its function, and triggers for columns fire only if a statement sets
-one of them, so that claims, renewals, batches of events and the deletion of logs cost nothing.
+The conditions of triggers are evaluated without a call of their functions, and a trigger for columns is considered only
+if a statement sets one of these columns. Therefore claims, renewals, batches of events and the deletion of logs do not
+become slower.
 """
 
 from alembic import op
@@ -40,7 +41,7 @@ create trigger responses_attempt_guard before update of attempt on responses
     for each row when (new.attempt < old.attempt) execute function responses_attempt_guard();
 """
 
-# A statement trigger, so that it costs nothing per row; a statement that changes no row is rejected, too.
+# Called once per statement instead of once per row; therefore even a statement that changes no row is rejected.
 EVENTS_GUARD = """
 create function response_events_guard() returns trigger language plpgsql as $$
 begin
@@ -50,7 +51,7 @@ create trigger response_events_guard before update on response_events
     for each statement execute function response_events_guard();
 """
 
-# Usage that a worker learns after the end is added, and settled credits are recorded.
+# Allowed after the end: more tokens, if a worker records its usage late, and the settlement of the charged tokens.
 LEDGER_GUARD = """
 create function usage_ledger_guard() returns trigger language plpgsql as $$
 begin
@@ -90,7 +91,7 @@ create trigger responses_guard before update on responses for each row execute f
 def upgrade() -> None:
     for statements in (RESPONSES_GUARD, EVENTS_GUARD, LEDGER_GUARD):
         op.execute(statements)
-    # Programs of earlier revisions cannot read the large fields that programs of this one store as contents.
+    # Programs of earlier revisions cannot read the large fields that programs of this revision store as contents.
     op.execute("update schema_range set oldest_program = '0004'")
 
 
