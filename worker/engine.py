@@ -31,7 +31,7 @@ from worker.run.runner import Runner
 
 logger = logging.getLogger(__name__)
 
-# Maximum time in seconds to delete the registration at the end; if it remains, it has no slots and soon expires.
+# Maximum time in seconds to delete the registration at the end. A registration that remains has no slots, and expires.
 _UNREGISTER_TIMEOUT_S = 4.0
 
 
@@ -50,7 +50,7 @@ class Engine:
             core.doorbell,
             core.bus.redis_url,
             worker_id,
-            deaf_after_s=core.settings.deaf_after_s,
+            stalled_after_s=core.settings.deaf_after_s,
             has_free_slot=self._has_free_slot,
             on_stalled=_request_shutdown,
         )
@@ -82,24 +82,25 @@ class Engine:
     def health(self) -> Health:
         """Return the health of this worker. Thread-safe."""
         health = self._watchdog.health(
-            running=self._supervisor.run_count,
+            run_count=self._supervisor.run_count,
             last_renewal_at=self._supervisor.last_renewal_at,
             last_message_at=self.consumer_probe.last_message_at,
-            stalled=self.consumer_probe.is_stalled,
+            is_stalled=self.consumer_probe.is_stalled,
         )
         return self._core.live_catalog.extend_health(health)
 
     def _has_free_slot(self) -> bool:
-        return self._pool is not None and self._pool.has_free_slot and not self._watchdog.leaving
+        return self._pool is not None and self._pool.has_free_slot and not self._watchdog.is_leaving
 
     def _record_registration(self, published_catalog: Catalog) -> None:
         self._watchdog.record_registration()
-        if published_catalog is not self._published_catalog:  # responses that could not run until now may be waiting
+        if published_catalog is not self._published_catalog:
+            # Responses whose models this worker did not know until now may be waiting.
             self._published_catalog = published_catalog
             self._free_slots.signal()
 
     def publish_models(self, _: Catalog) -> None:
-        """Publish the models after a reload, and then dispatch waiting responses. Thread-safe."""
+        """Publish the models of the new configuration, then dispatch waiting responses. Thread-safe."""
         if self._pool is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed, because the worker stops
                 self._pool.loop.call_soon_threadsafe(self._registration.update_soon)
@@ -122,7 +123,7 @@ class Engine:
 
     def drain(self) -> None:
         """Register this worker as draining, so that no more responses are dispatched to its slots."""
-        self._watchdog.leaving = True
+        self._watchdog.is_leaving = True
         self._registration.drain()
 
     def cancel_revoked(self, response_id: str) -> None:

@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 def run(settings: Settings) -> None:
     """Run a worker until SIGTERM, then drain it: responses still running after `drain_s` are handed back.
 
-    SIGHUP, which must be blocked, makes it read the configuration file again.
+    After SIGHUP, the worker reads the configuration file again. The signal must be blocked before this function is
+    called; see `reload_signal.block`.
 
     The exit status is 0 only after a stop signal, so that supervisors restart a worker that ended for another reason.
 
@@ -36,11 +37,11 @@ def run(settings: Settings) -> None:
         core.schema.check()
         lanes = core.live_catalog.current.lanes.parse_names(settings.worker_lanes)
         app = program.worker_application(settings, worker_id, lanes)
-        _report_missing_keys(core.live_catalog.current)
+        _warn_of_missing_keys(core.live_catalog.current)
         engine = Engine(core, worker_id, lanes)
         tasks.register(app, engine.runner, engine.consumer_probe.record_message)
         stop_record = signals.connect(engine, settings)
-        core.live_catalog.subscribe(_report_missing_keys)
+        core.live_catalog.subscribe(_warn_of_missing_keys)
         core.live_catalog.subscribe(engine.publish_models)
         reload_signal.start_receiver(core.live_catalog.reload)
         variable = f"{PREFIX}WORKER_HEALTH_PORT"
@@ -54,11 +55,11 @@ def run(settings: Settings) -> None:
     if stop_record.signal_name is None:
         logger.critical("consumer ended without a stop signal", extra={"worker": worker_id, "status": status})
         sys.exit(status or os.EX_SOFTWARE)
-    # Celery's status after SIGINT is that of a failure.
+    # After SIGINT, Celery's status is that of a failure, although the worker was stopped as requested.
     sys.exit(os.EX_OK if stop_record.signal_name == "SIGINT" else status)
 
 
-def _report_missing_keys(catalog: Catalog) -> None:
+def _warn_of_missing_keys(catalog: Catalog) -> None:
     for name, model in catalog.models.items():
         if model.api_key_env and model.api_key() is None:
             logger.warning("no API key for the model server", extra={"model": name, "variable": model.api_key_env})

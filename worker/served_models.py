@@ -9,7 +9,7 @@ from worker.models.endpoints import Endpoints
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A model as a run uses it from beginning to end, even if the configuration changes during the run.
+    """A model that a run uses from beginning to end, even if the configuration changes during the run.
 
     Args:
         endpoints: the servers of the model, with their states in this process.
@@ -22,24 +22,24 @@ class ServedModel:
 class ServedModels:
     """The models of the current configuration, for use on the event loop.
 
-    A server keeps its state while any version of its model has it. What no current model uses is released with the
-    last run that uses it.
+    A server keeps its state across reloads as long as its model keeps the server. Runs that began before a reload
+    continue to use the earlier objects.
     """
 
     def __init__(self, live_catalog: LiveCatalog) -> None:
         self._live_catalog = live_catalog
-        self._catalog = Catalog({})  # the configuration of `_models`
+        self._catalog = Catalog({})  # the configuration from which `_models` was built
         self._models: dict[str, ServedModel] = {}
 
     def find_model(self, name: str) -> ServedModel | None:
-        """Return the model that the current configuration calls `name`, or None."""
+        """Return the model with this name in the current configuration, or None."""
         catalog = self._live_catalog.current
         if catalog is not self._catalog:
-            self._models = {name: self._serve(name, config) for name, config in catalog.models.items()}
+            self._models = {name: self._build_model(name, config) for name, config in catalog.models.items()}
             self._catalog = catalog
         return self._models.get(name)
 
-    def _serve(self, name: str, config: ModelConfig) -> ServedModel:
+    def _build_model(self, name: str, config: ModelConfig) -> ServedModel:
         earlier_model = self._models.get(name)
         if earlier_model is None:
             return ServedModel(config, Endpoints(config.endpoints))

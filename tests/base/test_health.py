@@ -64,7 +64,7 @@ def test_a_port_in_use_is_reported_and_port_0_disables_the_server() -> None:
 def read_health(watchdog: Watchdog, **changes: Any) -> Health:
     """The health of an idle worker that works normally, apart from these changes to the arguments."""
     now = time.monotonic()
-    arguments = {"running": 0, "last_renewal_at": now, "last_message_at": now, "stalled": False} | changes
+    arguments = {"run_count": 0, "last_renewal_at": now, "last_message_at": now, "is_stalled": False} | changes
     return watchdog.health(**arguments)
 
 
@@ -73,11 +73,11 @@ def test_a_worker_reports_its_problems(settings: Settings) -> None:
     long_ago = time.monotonic() - 31
 
     assert read_health(watchdog).problems == []
-    assert read_health(watchdog, stalled=True).problems == ["consumer is stalled: no messages are received"]
-    assert read_health(watchdog, running=1, last_renewal_at=long_ago).problems == [
+    assert read_health(watchdog, is_stalled=True).problems == ["consumer is stalled: no messages are received"]
+    assert read_health(watchdog, run_count=1, last_renewal_at=long_ago).problems == [
         "no lease renewal attempted for 31 s"
     ]
-    assert read_health(watchdog, running=0, last_renewal_at=long_ago).problems == []
+    assert read_health(watchdog, run_count=0, last_renewal_at=long_ago).problems == []
 
 
 def test_a_worker_is_ready_while_it_is_registered_and_not_stopping(settings: Settings) -> None:
@@ -89,7 +89,7 @@ def test_a_worker_is_ready_while_it_is_registered_and_not_stopping(settings: Set
     assert read_health(watchdog).problems == []
     assert read_health(watchdog).details["postgres"] == "unreachable"
     watchdog.record_registration()
-    watchdog.leaving = True
+    watchdog.is_leaving = True
     assert not read_health(watchdog).ready
 
 

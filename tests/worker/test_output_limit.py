@@ -13,7 +13,7 @@ def test_a_text_is_cut_at_a_character_and_nothing_fits_afterwards() -> None:
     assert limit.cut_text("€€€") == "€€"  # six of the remaining seven bytes
     assert limit.is_reached
     assert limit.cut_text("d") == ""
-    assert not limit.fits()
+    assert not limit.try_add()
 
 
 def test_a_text_that_fits_exactly_does_not_reach_the_limit() -> None:
@@ -29,8 +29,8 @@ def test_a_text_that_fits_exactly_does_not_reach_the_limit() -> None:
 def test_a_value_that_does_not_fit_is_not_counted_and_ends_the_output(value: object) -> None:
     limit = OutputLimit(1100)
 
-    assert limit.fits("short")
-    assert not limit.fits(value)
+    assert limit.try_add("short")
+    assert not limit.try_add(value)
     assert limit.is_reached
 
 

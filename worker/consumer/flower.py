@@ -7,13 +7,13 @@ from core.bootstrap import redis_url
 from core.dispatch import celery_app
 from core.settings import Settings
 
-# Upper bounds of the histogram buckets in seconds. Responses may run for an hour, but Flower's default buckets end at
-# ten seconds.
+# Upper bounds in seconds of the histogram of run times. Responses may run for an hour, but Flower's default buckets end
+# at ten seconds.
 _RUNTIME_BUCKETS = "1,5,15,60,300,900,1800,3600"
 
 
 def run(settings: Settings) -> None:
-    """Serve Flower until SIGTERM; it is read-only by default. It reads no models and ignores SIGHUP."""
+    """Serve Flower until SIGTERM, read-only by default. Flower reads no configuration file, so SIGHUP is ignored."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     log.configure(settings.log_level)
     app = celery_app.celery_app(redis_url(settings))

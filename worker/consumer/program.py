@@ -30,7 +30,7 @@ def worker_application(settings: Settings, worker_id: str, lanes: Sequence[str])
 def consume_queues(app: Celery, worker_id: str, lanes: Sequence[str], settings: Settings) -> int:
     """Consume the queues of these lanes until the worker is stopped; return Celery's exit status.
 
-    The status is 0 not only after a stop signal, but also if Celery's loop ended by itself.
+    The status is 0 after a stop signal, but also if Celery's loop ended without one.
     """
     limit_remote_control()
     workers: list[WorkController] = []
@@ -49,6 +49,6 @@ def consume_queues(app: Celery, worker_id: str, lanes: Sequence[str], settings: 
             "--task-events",
         ]
     )
-    # `start` returns None instead of the status: click handles the exception from which it would read it.
+    # `start` does not return the status: click handles the exception that contains the status.
     (worker,) = workers
     return int(worker.exitcode or os.EX_OK)

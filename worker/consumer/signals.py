@@ -15,7 +15,7 @@ from worker.engine import Engine
 
 log = logging.getLogger(__name__)
 
-# Maximum time in seconds for the engine to start or to stop.
+# Maximum time in seconds that the engine may take to start, and to stop.
 _ENGINE_TIMEOUT_S = 5
 
 
@@ -27,7 +27,11 @@ class StopRecord:
 
 
 def connect(engine: Engine, settings: Settings) -> StopRecord:
-    """Start, drain and stop the engine together with Celery's pool, and limit the duration of a shutdown."""
+    """Start, drain and stop the engine together with Celery's pool, and limit the duration of a shutdown.
+
+    Returns:
+        The record of the stop signal, which is filled when a signal arrives.
+    """
     pools: list[AioPool] = []
     stop_record = StopRecord()
 
@@ -38,7 +42,7 @@ def connect(engine: Engine, settings: Settings) -> StopRecord:
     def drain_engine(sig: str, **_: Any) -> None:
         # This function runs in the handler of a Unix signal, so it must not block. The timers start here and not when
         # Celery stops the pool, because Celery stops its consumer first: if the broker hangs, that could take longer
-        # than systemd or Docker waits before it kills the process.
+        # than systemd or Docker waits before killing the process.
         stop_record.signal_name = stop_record.signal_name or sig
         for pool in pools:
             pool.loop.call_soon_threadsafe(_log_stop, sig)

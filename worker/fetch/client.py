@@ -1,8 +1,8 @@
 """Downloads URLs from client requests, protected against server-side request forgery (SSRF).
 
-No other module opens URLs that clients supply. A host name is resolved once per hop, all its addresses are checked, and
-the connection is made only to one of these addresses, which prevents DNS rebinding. Each redirect is checked like the
-first URL.
+No other module opens URLs that clients supply. A host name is resolved once per request, all its addresses are checked,
+and the connection is made only to one of these addresses, which prevents DNS rebinding. Each redirect is checked like
+the first URL.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 _REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 _CHUNK_BYTES = 64 * 1024
-HOST_FAILURE_S = 1.0
+HOST_FAILURE_S = 1.0  # see `Fetcher`
 _HOST_FAILURE_MESSAGE = "could not be downloaded: its host is unknown, or is not on the public internet."
 # The size limit applies to the bytes received, so the content must not be compressed in transit.
 _REQUEST_HEADERS = {"User-Agent": "Backburner", "Accept-Encoding": "identity"}
@@ -70,8 +70,8 @@ class Fetcher:
     """Downloads URLs from client requests.
 
     Args:
-        host_failure_s: the time after which a host is reported that cannot be resolved or is not public, or a multiple
-            of it if the resolution takes longer.
+        host_failure_s: time in seconds after which a download fails because its host is unknown or not public. If the
+            resolution takes longer, the download fails at the next multiple of this time.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Fetcher:
         raise DownloadError("failed", f"redirects more than {addresses.REDIRECTS_LIMIT} times.")
 
     async def _request(self, url: URL, limit_bytes: int, accepts: Callable[[str], bool]) -> Download | str:
-        """Return the content, or the URL that the server redirects to."""
+        """Return the content, or the URL to which the server redirects."""
         pinned_addresses = await self._check_addresses(url)
         connector = aiohttp.TCPConnector(
             resolver=_PinnedResolver(pinned_addresses),

@@ -1,4 +1,4 @@
-"""Prepares the images and files of a model's input before the model call: loads, downloads and extracts them."""
+"""Prepares the images and files of an attempt's context for the model server: loads, downloads and extracts them."""
 
 import asyncio
 import logging
@@ -22,7 +22,8 @@ from worker.models.apis import can_read_files
 log = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")
 
-# Maximum number of attempts in preparation: each may occupy several times `input_limit_bytes` of memory.
+# Maximum number of attempts that are prepared at the same time: each may occupy several times `input_limit_bytes` of
+# memory.
 _MAX_CONCURRENT_ATTEMPTS = 8
 # Maximum number of attempts whose large fields are read at the same time: each occupies a connection to Postgres, and
 # several times the size of its request in memory. The other connections remain for claims and ends.
@@ -40,8 +41,8 @@ _IMAGE_CODES = {
 class _InputCache:
     """The images and texts of one attempt that are already prepared, so that each is downloaded and extracted once."""
 
-    contents: Mapping[str, str]
-    remaining_bytes: int  # of `input_limit_bytes`
+    contents: Mapping[str, str]  # the stored contents of the attempt, by ID
+    remaining_bytes: int  # unused part of `input_limit_bytes`
     images: dict[str, str] = field(default_factory=dict)  # by URL
     texts: dict[tuple[str, str | None], Part] = field(default_factory=dict)  # by URL or data, and name
 

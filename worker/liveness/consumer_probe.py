@@ -19,12 +19,12 @@ _CHECK_INTERVAL_S = 1.0
 
 
 class ConsumerProbe:
-    """Records the arrival of messages through Celery's consumer, and sends a ping when none arrive.
+    """Records when Celery's consumer receives messages, and sends it a ping when it receives none.
 
     A worker without free slots consumes nothing and is not stalled. While Redis is unavailable, no worker is stalled.
 
     Args:
-        deaf_after_s: time in seconds after which an unconsumed ping means that the consumer is stalled, if Redis is
+        stalled_after_s: time in seconds after which an unconsumed ping means that the consumer is stalled, if Redis is
             available. A ping is sent after a third of this time without a message.
         has_free_slot: returns whether the worker has a free slot.
         on_stalled: called once, when the consumer is stalled.
@@ -36,7 +36,7 @@ class ConsumerProbe:
         redis_url: str,
         worker_id: str,
         *,
-        deaf_after_s: float,
+        stalled_after_s: float,
         has_free_slot: Callable[[], bool],
         on_stalled: Callable[[], None],
     ) -> None:
@@ -44,7 +44,7 @@ class ConsumerProbe:
         self._redis_url = redis_url
         self._worker_id = worker_id
         self._key = KEY_PREFIX + worker_queue(worker_id).name
-        self._stalled_after_s = deaf_after_s
+        self._stalled_after_s = stalled_after_s
         self._has_free_slot = has_free_slot
         self._on_stalled = on_stalled
         self._unanswered_checks = 0

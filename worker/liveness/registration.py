@@ -30,7 +30,7 @@ _MIN_PAUSE_S = 0.005
 
 
 class Registration:
-    """The worker's row in the table `workers`, from which other processes learn its free slots and whether it drains.
+    """The worker's row in the table `workers`, from which other processes read its slots, lanes and models.
 
     One coroutine makes all changes, one after another: an update that is still in flight can neither undo a drain nor
     restore the row after its deletion.
@@ -70,7 +70,7 @@ class Registration:
         self._has_changed.set()
 
     def update_soon(self) -> None:
-        """Update the row immediately, because the models have changed."""
+        """Update the row without waiting for the interval, because the models have changed."""
         self._has_changed.set()
 
     def leave(self) -> None:
@@ -133,7 +133,7 @@ async def receive_stop_notices(
 
 
 async def _receive_until_lost(subscription: PubSub, stop: Callable[[str], None], answer_timeout_s: float) -> None:
-    """Receive stop notices until the connection is lost; it counts as lost if a ping is not answered."""
+    """Receive stop notices until the connection is lost; an unanswered ping means that it is lost."""
     awaits_pong = False
     while True:
         message = await subscription.get_message(ignore_subscribe_messages=True, timeout=answer_timeout_s)
@@ -159,7 +159,7 @@ class FreeSlots:
         """Signal that there may be free capacity.
 
         Args:
-            response_id: the response whose run has ended, if that is the reason.
+            response_id: the response whose run has ended; None if there is another reason.
         """
         if response_id is not None:
             self._response_ids.append(response_id)

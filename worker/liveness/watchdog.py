@@ -16,14 +16,14 @@ _MAX_RENEWAL_INTERVAL_S = 30.0
 
 
 class Watchdog:
-    """Monitors the health of a worker; the event loop records it, and any thread can read it.
+    """Monitors the health of a worker. The event loop records its heartbeats; any thread can read the health.
 
     Args:
-        on_stuck: called in a separate thread when the event loop has been blocked for the duration of a lease, or for
-            30 s if that is longer. After that time the worker has lost the leases of all its runs.
+        on_stuck: called in a separate thread when the event loop has been blocked for `max_renewal_interval_s`, or for
+            the duration of a lease if that is longer. The worker has then lost the leases of all its runs.
         max_loop_delay_s: maximum delay of a healthy event loop, in seconds.
-        max_renewal_interval_s: maximum time between two attempts to renew leases, in seconds; at least the duration of
-            a lease.
+        max_renewal_interval_s: maximum time between two attempts to renew leases, in seconds; the duration of a lease
+            if that is longer.
     """
 
     def __init__(
@@ -39,14 +39,14 @@ class Watchdog:
         self._settings = settings
         self._on_stuck = on_stuck
         self._max_loop_delay_s = max_loop_delay_s
-        self._max_renewal_s = max(settings.lease_s, max_renewal_interval_s)
+        self._max_renewal_interval_s = max(settings.lease_s, max_renewal_interval_s)
         self._heartbeat_at = time.monotonic()
         self._registered_at: float | None = None
         self._stopped = threading.Event()
-        self.leaving = False
+        self.is_leaving = False
 
     def record_registration(self) -> None:
-        """Record an update of the registration in Postgres."""
+        """Record that the registration in Postgres was updated."""
         self._registered_at = time.monotonic()
 
     async def record_heartbeats(self) -> None:
@@ -65,18 +65,18 @@ class Watchdog:
         while not self._stopped.wait(_HEARTBEAT_INTERVAL_S):
             heartbeat_at = self._heartbeat_at
             late_waits = late_waits + 1 if time.monotonic() - heartbeat_at > self._max_loop_delay_s else 0
-            if late_waits * _HEARTBEAT_INTERVAL_S > self._max_renewal_s:
+            if late_waits * _HEARTBEAT_INTERVAL_S > self._max_renewal_interval_s:
                 self._on_stuck()
                 return
 
-    def health(self, *, running: int, last_renewal_at: float, last_message_at: float, stalled: bool) -> Health:
+    def health(self, *, run_count: int, last_renewal_at: float, last_message_at: float, is_stalled: bool) -> Health:
         """Return the health of the worker.
 
         Args:
-            running: number of responses that the worker runs.
+            run_count: number of responses that the worker runs.
             last_renewal_at: time of the last attempt to renew leases, successful or not (monotonic clock).
             last_message_at: time of the last message from Celery (monotonic clock).
-            stalled: whether the consumer is stalled.
+            is_stalled: whether the consumer is stalled.
         """
         now = time.monotonic()
         loop_delay_s = max(0.0, now - self._heartbeat_at - _HEARTBEAT_INTERVAL_S)
@@ -84,18 +84,18 @@ class Watchdog:
         problems = []
         if loop_delay_s > self._max_loop_delay_s:
             problems.append(f"event loop is {loop_delay_s:.0f} s late")
-        if running and since_renewal_s > self._max_renewal_s:
+        if run_count and since_renewal_s > self._max_renewal_interval_s:
             problems.append(f"no lease renewal attempted for {since_renewal_s:.0f} s")
-        if stalled:
+        if is_stalled:
             problems.append("consumer is stalled: no messages are received")
         is_registered = self._registered_at is not None and now - self._registered_at < self._settings.worker_seen_s
         details: dict[str, object] = {
             "worker": self._worker_id,
             "slots": self._settings.worker_slots,
-            "running": running,
-            "leaving": self.leaving,
+            "running": run_count,
+            "leaving": self.is_leaving,
             "postgres": "ok" if is_registered else "unreachable",
             "loop_late_s": round(loop_delay_s, 3),
             "heard_s_ago": round(now - last_message_at, 1),
         }
-        return Health(problems, is_registered and not self.leaving and not problems, details)
+        return Health(problems, is_registered and not self.is_leaving and not problems, details)

@@ -28,8 +28,9 @@ from worker.served_models import ServedModel
 log = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")
 
-_MAX_TRIES = 3  # if model servers fail before any output
+_MAX_TRIES = 3  # maximum number of requests of an attempt that fail before any output
 _FIRST_PAUSE_S = 0.25
+_MAX_BACKOFF_DOUBLINGS = 6
 
 
 class BlockingCaller(Protocol):
@@ -55,14 +56,14 @@ class ModelClient:
         circuits: Circuits,
         settings: Settings,
         *,
-        call: BlockingCaller,
+        run_blocking: BlockingCaller,
         signal_free_slot: Callable[[], None],
         record_dropped_items: Callable[[Attempt, list[str]], None],
     ) -> None:
         self._servers = servers
         self._circuits = circuits
         self._settings = settings
-        self._call = call
+        self._run_blocking = run_blocking
         self._signal_free_slot = signal_free_slot
         self._record_dropped_items = record_dropped_items
         self._tokenizers = Tokenizers()
@@ -117,7 +118,7 @@ class ModelClient:
         writer.set_attempt(attempt)
         log.info("dropped the oldest turns", extra={**log_fields(attempt), "items": len(dropped_ids)})
         try:
-            await self._call(partial(self._record_dropped_items, attempt, dropped_ids))
+            await self._run_blocking(partial(self._record_dropped_items, attempt, dropped_ids))
         except errors.StoreUnavailable as store_error:
             log.warning("cannot record the dropped items", extra={**log_fields(attempt), "cause": str(store_error)})
         return True
@@ -138,12 +139,12 @@ class ModelClient:
                             await self._record_acceptance(request, endpoints, attempt)
                         writer.add(output)
                         if writer.is_full:
-                            break  # closing the stream closes the connection, which stops the model server
+                            break  # closing the stream closes the connection, so that the model server stops
             except errors.ModelServerError as error:
                 if not isinstance(error, errors.PermanentError) or isinstance(error, errors.AnswerTimeout):
                     request.record_failure(error)
                 elif not request.is_accepted:
-                    await self._record_acceptance(request, endpoints, attempt)  # an endpoint that refuses is healthy
+                    await self._record_acceptance(request, endpoints, attempt)  # the endpoint rejects only this request
                 raise
 
     async def _record_acceptance(self, request: Request, endpoints: Endpoints, attempt: Attempt) -> None:
@@ -156,10 +157,10 @@ class ModelClient:
     def _record_probe_failure(self, attempt: Attempt, error: errors.ModelServerError) -> None:
         self._circuits.reopen(attempt.model, attempt.response_id, str(error), error.code)
 
-    async def _update_circuit(self, call: Callable[[], object]) -> bool:
-        """Update the circuit in Postgres; return whether it succeeded. After a failure, the next probe updates it."""
+    async def _update_circuit(self, update: Callable[[], object]) -> bool:
+        """Update the circuit in Postgres; return whether that succeeded. If not, the next probe updates the circuit."""
         try:
-            await self._call(call)
+            await self._run_blocking(update)
         except errors.StoreUnavailable as error:
             log.warning("cannot update the circuit", extra={"cause": str(error)})
             return False
@@ -171,7 +172,7 @@ class ModelClient:
         is_unavailable = attempt.probe or has_given_up or endpoints.is_down_since(budget.started_at)
         if is_unavailable and not has_given_up:
             endpoints.give_up()
-        backoff_s = min(self._settings.wait_between_s, 2 ** min(attempt.wait_count, 6))
+        backoff_s = min(self._settings.wait_between_s, 2 ** min(attempt.wait_count, _MAX_BACKOFF_DOUBLINGS))
         requested_backoff_s = endpoints.requested_backoff_s(budget.retry_after_until)
         return HandBack(
             str(error),
@@ -189,11 +190,13 @@ class _RetryBudget:
     def __init__(self, attempt: Attempt, wait_in_slot_s: float) -> None:
         self._attempt = attempt
         self._wait_in_slot_s = wait_in_slot_s
-        self._failures: Counter[Endpoint] = Counter()
+        self._failure_counts: Counter[Endpoint] = Counter()
         self.started_at = time.monotonic()
         self._waiting_since = self.started_at
         self.tries = 0
-        self.error: errors.ModelServerError | None = None
+        self.error: errors.ModelServerError | None = None  # the last error
+        # For each failed endpoint (monotonic clock): the time from which this attempt may use the endpoint again, and
+        # the end of the backoff that the endpoint requested.
         self.not_before: dict[Endpoint, float] = {}
         self.retry_after_until: dict[Endpoint, float] = {}
 
@@ -207,11 +210,11 @@ class _RetryBudget:
     def record_failure(self, endpoint: Endpoint, error: errors.ModelServerError) -> None:
         """Record a failure of an endpoint."""
         now = time.monotonic()
-        pause_s = _FIRST_PAUSE_S * 2 ** self._failures[endpoint]
-        self._failures[endpoint] += 1
+        pause_s = _FIRST_PAUSE_S * 2 ** self._failure_counts[endpoint]
+        self._failure_counts[endpoint] += 1
         if isinstance(error, errors.TransientError):
-            # Make all tries in this run, because another run would restart the count. Therefore the time until a server
-            # fails must not count as waiting time.
+            # All tries must be made in this attempt, because a hand-back would restart their count. Therefore the time
+            # until a server fails does not count as waiting time.
             self.tries += 1
             self._waiting_since = now
         self.error = error
@@ -220,5 +223,5 @@ class _RetryBudget:
 
 
 def log_fields(attempt: Attempt) -> dict[str, object]:
-    """Return the fields of log lines about an attempt."""
+    """Return the fields that identify an attempt in log lines."""
     return {"response": attempt.response_id, "attempt": attempt.number}

@@ -21,24 +21,25 @@ PROMPT = "Count from 1 to 20. Write only the numbers, separated by commas."
 PREFIX = "1, 2, 3, 4, 5, 6,"
 _NEXT_NUMBER = "7"
 _MIN_OUTPUT_TOKENS = 16  # the minimum of the API
-# Another server may answer at the same URL after this time.
+# After this time, another server may answer at the same URL.
 _RESULT_TTL_S = 600.0
 
 # The name and the configuration of a model, and a base URL: a reload may give the model another upstream model.
-_Key = tuple[str, ModelConfig, str]
+_ProbeKey = tuple[str, ModelConfig, str]
 
 
 class ContinuationProbe:
     """Sends one small request per model and endpoint before the first continuation, and caches the result.
 
-    A server that starts over would repeat text that clients have already received, and a repetition of a few words
-    looks like a legitimate answer.
+    A server that starts a new answer would repeat text that clients have already received, and the output alone does
+    not show whether a few repeated words belong to the answer.
     """
 
     def __init__(self, servers: Mapping[str, ModelServer]) -> None:
         self._servers = servers
-        self._results: dict[_Key, tuple[bool, float]] = {}
-        self._locks: defaultdict[_Key, asyncio.Lock] = defaultdict(asyncio.Lock)
+        # By key, whether the server continues a text, and when this result expires (monotonic clock).
+        self._results: dict[_ProbeKey, tuple[bool, float]] = {}
+        self._locks: defaultdict[_ProbeKey, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def continues_text(self, attempt: Attempt, model: ModelConfig, base_url: str) -> bool:
         """Return whether the server at an endpoint continues a partial answer of the attempt's model.
@@ -58,15 +59,17 @@ class ContinuationProbe:
 
     def forget(self, base_url: str) -> None:
         """Drop the results of an endpoint after a failure, because another server may answer next."""
-        self._results = {key: result for key, result in self._results.items() if key[2] != base_url}
+        self._results = {
+            (name, model, url): result for (name, model, url), result in self._results.items() if url != base_url
+        }
 
     async def _send_probe(self, attempt: Attempt, model: ModelConfig, base_url: str) -> bool:
         request = CreateResponse.model_validate(
             {"model": attempt.model, "input": PROMPT, "max_output_tokens": _MIN_OUTPUT_TOKENS, "temperature": 0}
         )
-        probe = replace(attempt, request=request, context=[user_message(PROMPT)], prefix=PREFIX)
+        probe_attempt = replace(attempt, request=request, context=[user_message(PROMPT)], prefix=PREFIX)
         text = ""
-        async with aclosing(self._servers[model.api].stream(model, probe, base_url)) as outputs:
+        async with aclosing(self._servers[model.api].stream(model, probe_attempt, base_url)) as outputs:
             async for output in outputs:
                 if isinstance(output, ReasoningDelta | SummaryDelta):
                     return False

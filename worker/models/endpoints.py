@@ -19,7 +19,7 @@ DOWN_THRESHOLD = 3
 # Backoff after the first failure of an endpoint; it doubles with each further failure.
 _FIRST_BACKOFF_S = 0.25
 _MAX_BACKOFF_S = 60.0
-# Maximum backoff if all other endpoints are down, too: the model's circuit makes the responses wait in this case.
+# Maximum backoff if all other endpoints are down, too: in this case the responses wait for the model's circuit.
 _MAX_LONE_BACKOFF_S = 2.0
 RETRY_AFTER_LIMIT_S = 300.0
 # Interval at which waiting requests check whether the probe of an endpoint has ended.
@@ -43,12 +43,12 @@ class Endpoint:
         self.error: errors.ModelServerError | None = None  # the last error since the last accepted request
         self.last_request_at = -math.inf
         self._accepted_requests = 0  # number of active requests that the endpoint has accepted
-        self._failures = 0  # consecutive failures
+        self._failures = 0  # consecutive failures, without those during a backoff
         self._is_unreachable = False
         self._refused_response_ids: set[str] = set()  # since the last accepted request
         self._backoff_until = -math.inf
         self.retry_after_until = -math.inf  # from the server's Retry-After header
-        self._is_probed = False  # whether a request is probing the endpoint
+        self._is_probed = False  # whether an active request is the probe of the endpoint
 
     @property
     def is_down(self) -> bool:
@@ -56,18 +56,18 @@ class Endpoint:
             len(self._refused_response_ids) >= DOWN_THRESHOLD and not self._accepted_requests
         )
 
-    def available_at(self, now: float, *, others_down: bool) -> float:
+    def available_at(self, now: float, *, are_others_down: bool) -> float:
         """Return the earliest known time at which the endpoint can receive a request (monotonic clock).
 
         Args:
-            others_down: whether all other endpoints are down.
+            are_others_down: whether all other endpoints are down.
         """
         if not self.is_down:
             return now
         if self._is_probed:
             return now + _PROBE_CHECK_INTERVAL_S
         backoff_until = (
-            min(self._backoff_until, self.failed_at + _MAX_LONE_BACKOFF_S) if others_down else self._backoff_until
+            min(self._backoff_until, self.failed_at + _MAX_LONE_BACKOFF_S) if are_others_down else self._backoff_until
         )
         return max(backoff_until, self.retry_after_until)
 
@@ -167,9 +167,9 @@ class Endpoints:
         self.has_open_circuit = False
 
     def with_base_urls(self, base_urls: Sequence[str]) -> "Endpoints":
-        """Return the endpoints of the model after its configuration has changed; servers that remain keep their state.
+        """Return the endpoints of the model after its configuration has changed; servers that remain keep their states.
 
-        The new endpoints share these states with `self`, which running responses may still use.
+        The new object shares these states with `self`, which running responses may still use.
         """
         known_endpoints = {endpoint.base_url: endpoint for endpoint in self._endpoints}
         if tuple(known_endpoints) == tuple(base_urls):
@@ -210,8 +210,8 @@ class Endpoints:
     def _available_at(
         self, endpoint: Endpoint, not_before: Mapping[Endpoint, float], now: float, *, include_all: bool
     ) -> float:
-        others_down = all(other.is_down for other in self._endpoints if other is not endpoint)
-        available_at = now if include_all else endpoint.available_at(now, others_down=others_down)
+        are_others_down = all(other.is_down for other in self._endpoints if other is not endpoint)
+        available_at = now if include_all else endpoint.available_at(now, are_others_down=are_others_down)
         return max(available_at, not_before.get(endpoint, -math.inf))
 
     def is_down_since(self, start: float) -> bool:
@@ -219,7 +219,7 @@ class Endpoints:
         return all(endpoint.is_down and endpoint.failed_at >= start for endpoint in self._endpoints)
 
     def requested_backoff_s(self, retry_after_until: Mapping[Endpoint, float]) -> float:
-        """Return the remaining backoff in seconds that all endpoints have requested; 0 if any has not.
+        """Return the remaining backoff in seconds that every endpoint has requested; 0 if any of them requested none.
 
         Args:
             retry_after_until: times (monotonic clock) from the `Retry-After` headers that the caller received.
@@ -272,5 +272,5 @@ class Endpoints:
 
 
 def retry_after_s(error: errors.ModelServerError) -> float:
-    """Return the backoff in seconds that the server requested, at most `RETRY_AFTER_LIMIT_S`; 0 if it did not."""
+    """Return the backoff in seconds that a server requested, at most `RETRY_AFTER_LIMIT_S`; 0 if it requested none."""
     return min(getattr(error, "retry_after_s", None) or 0.0, RETRY_AFTER_LIMIT_S)

@@ -17,7 +17,7 @@ class Tokenizers:
     """The tokenizers of model servers. The kind of each server is detected once per configuration of a model."""
 
     def __init__(self) -> None:
-        self._server_kinds: dict[tuple[str, ModelConfig], str | None] = {}
+        self._server_kinds: dict[tuple[str, ModelConfig], str | None] = {}  # None: the server cannot count tokens
 
     async def count(self, model: ModelConfig, base_url: str, attempt: Attempt) -> tuple[int, int | None] | None:
         """Count the tokens of an attempt's prompt.

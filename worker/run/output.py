@@ -38,9 +38,9 @@ from worker.run.resume import Plan
 from worker.run.run import Run
 from worker.run.splice import Splice
 
-_ID_PREFIXES = {"message": "msg", "reasoning": "rs"}
 log = logging.getLogger(__name__)
 
+_ID_PREFIXES = {"message": "msg", "reasoning": "rs"}
 _PART_TYPES = {RefusalDelta: "refusal", ReasoningDelta: "reasoning_text", SummaryDelta: "summary_text"}
 _INCOMPLETE_REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
@@ -69,10 +69,10 @@ class OutputWriter:
         self._item_count = len(partial_output.output)  # the last item may be open
         self._item_type: str | None = None  # of the open item
         self._item_id = ""
-        self._part_counts: Counter[str] = Counter()  # by list of the open item
+        self._part_counts: Counter[str] = Counter()  # of the open item, by its lists `content` and `summary`
         self._part_path: PartPath | None = None  # of the open part
         self._annotation_count = 0  # in the open part
-        self._delta_count = 0
+        self._delta_count = 0  # an estimate of the output tokens
         self._finish_reason: str | None = None
         self._token_usage: TokenUsage | None = None
         self._continued_text: str | None = None  # the text that the model server continues
@@ -102,7 +102,7 @@ class OutputWriter:
             self.has_output = False  # the events that close the item are not output of the model server
 
     def prepare_request(self) -> None:
-        """Prepare for a request to a model server; if it is a retry, discard output that was not shown yet."""
+        """Prepare for a request to a model server; before a retry, discard output that was not emitted yet."""
         self._finish_reason = None
         if self._continued_text is not None:
             self._splice = Splice(self._continued_text, is_constrained=self._attempt.request.text.format.type != "text")
@@ -125,9 +125,7 @@ class OutputWriter:
             self._end_splice()
         match output:
             case TextDelta():
-                delta = (
-                    replace(output, logprobs=self._requested_logprobs(output.logprobs)) if output.logprobs else output
-                )
+                delta = replace(output, logprobs=self._select_logprobs(output.logprobs)) if output.logprobs else output
                 for text_delta in self._splice.feed(delta) if self._splice is not None else (delta,):
                     self._append_delta("output_text", text_delta.text, text_delta.logprobs, text_delta.delta_count)
             case RefusalDelta(text) | ReasoningDelta(text) | SummaryDelta(text):
@@ -148,10 +146,10 @@ class OutputWriter:
             case PartEnd():
                 self._close_part()
             case ItemEnd(encrypted_content):
-                if encrypted_content and not self._limit.fits(encrypted_content):
+                if encrypted_content and not self._limit.try_add(encrypted_content):
                     return
                 if encrypted_content and self._attempt.request.includes_sealed_reasoning:
-                    self._open_item("reasoning")  # an item without visible content is not open yet
+                    self._open_item("reasoning")  # not open yet if the item has no visible content
                 self._close_item(encrypted_content=encrypted_content)
 
     def _end_splice(self) -> None:
@@ -160,11 +158,11 @@ class OutputWriter:
             self._append_delta("output_text", delta.text, delta.logprobs, delta.delta_count)
 
     def _append_delta(self, part: str, text: str, logprobs: tuple[JsonObject, ...] = (), delta_count: int = 1) -> None:
-        if logprobs and not self._limit.fits(*logprobs):
+        if logprobs and not self._limit.try_add(*logprobs):
             return
         text = self._limit.cut_text(text)
         if self.is_full:
-            logprobs = ()  # those of a cut text do not match it
+            logprobs = ()  # they belong to the text before it was cut
         if not text and self.is_full:
             return
         part_path = self._open_part(part)
@@ -173,7 +171,7 @@ class OutputWriter:
         self._delta_count += delta_count
         self.has_output = True
 
-    def _requested_logprobs(self, logprobs: tuple[JsonObject, ...]) -> tuple[JsonObject, ...]:
+    def _select_logprobs(self, logprobs: tuple[JsonObject, ...]) -> tuple[JsonObject, ...]:
         """Return only the requested log probabilities; some model servers send more, or send them unrequested."""
         request = self._attempt.request
         if not request.includes_logprobs:
@@ -183,7 +181,7 @@ class OutputWriter:
         )
 
     def _add_annotation(self, annotation: JsonObject) -> None:
-        if not self._limit.fits(annotation):
+        if not self._limit.try_add(annotation):
             return
         self._emit([item_events.annotation(self._open_part("output_text"), self._annotation_count, annotation)])
         self._annotation_count += 1
@@ -194,7 +192,7 @@ class OutputWriter:
             return self._part_path
         part_type = PARTS[part]
         self._close_part()
-        self._limit.fits()
+        self._limit.try_add()  # counts the events of the part
         self._open_item(part_type.item)
         self._part_path = PartPath(self._item_id, self._item_count - 1, part, self._part_counts[part_type.list_field])
         self._part_counts[part_type.list_field] += 1
@@ -247,27 +245,27 @@ class OutputWriter:
         self._run.emit(events)
 
     def _add_tool_call(self, call: ToolCall) -> None:
-        if not self._limit.fits(call.name, call.arguments):
+        if not self._limit.try_add(call.name, call.arguments):
             return
         self._close_item()
-        self._emit(item_events.tool_call(self._tool_call_item(call), self._item_count))
+        self._emit(item_events.tool_call(self._build_tool_call(call), self._item_count))
         self._item_count += 1
         self._delta_count += 1
 
-    def _tool_call_item(self, call: ToolCall) -> Item:
+    def _build_tool_call(self, call: ToolCall) -> Item:
         call_id = call.call_id if 0 < len(call.call_id) <= 64 else ids.new_id("call")[:64]
-        common = {"call_id": call_id, "name": call.name, "status": "completed"}
+        common_fields = {"call_id": call_id, "name": call.name, "status": "completed"}
         if any(isinstance(tool, CustomTool) and tool.name == call.name for tool in self._attempt.request.tools):
             return {
                 "type": "custom_tool_call",
                 "id": ids.new_id("ctc"),
-                **common,
-                "input": _custom_input(call.arguments),
+                **common_fields,
+                "input": _parse_custom_input(call.arguments),
             }
-        return {"type": "function_call", "id": ids.new_id("fc"), **common, "arguments": call.arguments or "{}"}
+        return {"type": "function_call", "id": ids.new_id("fc"), **common_fields, "arguments": call.arguments or "{}"}
 
     def outcome(self) -> Outcome:
-        """End the output and return the outcome of the response; called when the model server has completed it."""
+        """End the output and return the outcome of the response, after the model server has completed its answer."""
         self._run.is_ending = True
         self._end_splice()
         reason = "max_output_tokens" if self.is_full else _INCOMPLETE_REASONS.get(self._finish_reason or "")
@@ -303,12 +301,12 @@ class OutputWriter:
         return AttemptUsage(usage.estimated_input_tokens(self._attempt), self._delta_count, estimated=True)
 
     def _drop_implausible_usage(self) -> None:
-        reported = self._token_usage
-        if reported is None:
+        reported_usage = self._token_usage
+        if reported_usage is None:
             return
-        if not usage.is_plausible(reported, self._attempt, self._limit.counted_bytes, self._context_window):
+        if not usage.is_plausible(reported_usage, self._attempt, self._limit.counted_bytes, self._context_window):
             fields = {"response": self._attempt.response_id, "attempt": self._attempt.number}
-            counts = {"input_tokens": reported.input_tokens, "output_tokens": reported.output_tokens}
+            counts = {"input_tokens": reported_usage.input_tokens, "output_tokens": reported_usage.output_tokens}
             log.warning("implausible usage", extra={**fields, **counts})
             self._token_usage = None
 
@@ -316,15 +314,15 @@ class OutputWriter:
         """Return whether a continued text is valid in the requested format."""
         if self._attempt.request.text.format.type == "text":
             return True
-        (*_, message) = [item for item in self._fold.transcript().output if item["type"] == "message"]
+        messages = [item for item in self._fold.transcript().output if item["type"] == "message"]
         try:
-            jsonio.loads("".join(part.get("text", "") for part in message["content"]))
+            jsonio.loads("".join(part.get("text", "") for part in messages[-1]["content"]))
         except ValueError:
             return False
         return True
 
 
-def _custom_input(arguments: str) -> str:
+def _parse_custom_input(arguments: str) -> str:
     """Return the free text of a custom tool's call; arguments without the expected field are returned unchanged."""
     try:
         text = jsonio.loads(arguments)[CUSTOM_INPUT]

@@ -39,7 +39,7 @@ class OutputLimit:
         remaining_bytes = max(0, self._remaining_bytes)
         return text if self._count_bytes(len(content)) else content[:remaining_bytes].decode(errors="ignore")
 
-    def fits(self, *values: object) -> bool:
+    def try_add(self, *values: object) -> bool:
         """Count values that are stored as JSON, and the events around them; return whether they fit."""
         return self._count_bytes(_EVENTS_BYTES + sum(len(jsonio.dumps(value)) for value in values))
 

@@ -1,4 +1,4 @@
-"""Runs responses, independently of Celery: claims them, calls the model server, and writes their events and ends."""
+"""Runs responses without dependence on Celery: claims them, calls model servers, and writes their events and ends."""
 
 import asyncio
 import logging
@@ -37,7 +37,7 @@ _RETRY_INTERVAL_S = 0.2
 # seconds.
 _MAX_CLAIMS = 16
 _MAX_ENDS = 32
-# A response whose model no worker knows is tried again after at most 2^8 seconds.
+# A response whose model no worker knows is dispatched again after at most 2^8 seconds.
 _MAX_UNKNOWN_MODEL_DOUBLINGS = 8
 # The outcome of a response whose actual end could not be written because of a bug.
 _FALLBACK_OUTCOME = failed_outcome(Code.SERVER_ERROR, "The server had an error while ending this response.")
@@ -45,8 +45,9 @@ _FALLBACK_OUTCOME = failed_outcome(Code.SERVER_ERROR, "The server had an error w
 _EndRequest = tuple[Attempt, Outcome, Batch]
 
 
-def _fence(end: _EndRequest) -> Hashable:
-    return end[0].response_id, end[0].number
+def _fence(end_request: _EndRequest) -> Hashable:
+    attempt, _, _ = end_request
+    return attempt.response_id, attempt.number
 
 
 class Claim(NamedTuple):
@@ -88,7 +89,7 @@ class Runner:
             servers,
             circuits,
             settings,
-            call=self._run_in_thread,
+            run_blocking=self._run_in_thread,
             signal_free_slot=signal_free_slot,
             record_dropped_items=attempts.record_dropped_items,
         )
@@ -112,9 +113,9 @@ class Runner:
 
     async def _run(self, response_id: str, interruption: "Interruption") -> str:
         try:
-            claim = await self._claim_batcher.submit(response_id) or await self._run_in_thread(
-                lambda: self._claim(response_id)
-            )
+            claim = await self._claim_batcher.submit(response_id)
+            if claim is None:  # the batch skips locked rows
+                claim = await self._run_in_thread(lambda: self._claim(response_id))
         except errors.StoreUnavailable as error:
             log.warning("cannot claim", extra={"response": response_id, "cause": str(error)})
             return "not claimed: Postgres is unavailable"
@@ -138,8 +139,8 @@ class Runner:
         attempts = self._attempts.claim_batch(response_ids, self._worker_id)
         return {response_id: Claim(attempt, requested_at) for response_id, attempt in attempts.items()}
 
-    def _end_batch(self, ends: Sequence[_EndRequest]) -> dict[Hashable, bool]:
-        return dict.fromkeys(self._attempts.end_batch(ends), True)
+    def _end_batch(self, end_requests: Sequence[_EndRequest]) -> dict[Hashable, bool]:
+        return dict.fromkeys(self._attempts.end_batch(end_requests), True)
 
     async def _execute_run(self, run: Run, interruption: "Interruption") -> str:
         model = self._models.find_model(run.attempt.model)
@@ -248,9 +249,10 @@ class Runner:
 
 
 def _unknown_model_hand_back(attempt: Attempt) -> HandBack:
-    """Return a hand-back for a response whose model this worker does not know: its configuration is older or newer.
+    """Return a hand-back for a response whose model this worker does not know.
 
-    The response runs on a worker that knows the model, or ends at its deadline.
+    The configuration of the worker is older or newer than that of the API. The response runs on a worker that knows the
+    model, or ends at its deadline.
     """
     max_delay_s = 2 ** min(attempt.wait_count, _MAX_UNKNOWN_MODEL_DOUBLINGS)
     return HandBack(
@@ -261,7 +263,7 @@ def _unknown_model_hand_back(attempt: Attempt) -> HandBack:
 
 
 class Interruption:
-    """Interrupts a run, even if the interruption comes before there is any work to cancel.
+    """Interrupts a run, even if the interruption is requested before the work has started.
 
     Attributes:
         reason: `SHUTDOWN` or `REVOKED`; empty until the run is interrupted.

@@ -64,7 +64,7 @@ def test_each_consecutive_failure_doubles_the_backoff_and_an_accepted_request_en
     for min_s, max_s in ((0.12, 0.25), (0.24, 0.5), (0.49, 1)):
         fail_request(endpoint)
         now = time.monotonic()
-        available_at = endpoint.available_at(now, others_down=False)
+        available_at = endpoint.available_at(now, are_others_down=False)
         assert min_s < available_at - now <= max_s
         until(lambda available_at=available_at: time.monotonic() >= available_at)
 
@@ -79,7 +79,7 @@ def test_failures_during_a_backoff_do_not_extend_it() -> None:
     for _ in range(100):
         fail_request(endpoint)
 
-    assert endpoint.available_at(time.monotonic(), others_down=False) - time.monotonic() <= 0.25
+    assert endpoint.available_at(time.monotonic(), are_others_down=False) - time.monotonic() <= 0.25
 
 
 def test_repeated_refusals_of_the_same_response_do_not_affect_other_responses() -> None:
