@@ -1,4 +1,4 @@
-"""The registration of a worker: a draining worker stays registered without slots, and a worker that exits is deleted."""
+"""The registration of a worker: it has no slots while the worker drains, and is deleted when the worker exits."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ LONG_INTERVAL_S = 60.0
 def run_registration(
     core: Core, interval_s: float, test: Callable[[Registration, "asyncio.Task[None]"], Awaitable[None]]
 ) -> int:
-    """Run a test coroutine together with a registration of 5 slots; return the number of its updates."""
+    """Run a test coroutine beside a registration with 5 slots; return how often the registration was updated."""
     updates: list[None] = []
 
     async def run_both() -> None:

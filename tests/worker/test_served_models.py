@@ -43,17 +43,18 @@ class Configuration:
         assert model is not None
         return model
 
-    def knows(self, name: str) -> bool:
+    def has_model(self, name: str) -> bool:
         return self._served_models.find_model(name) is not None
 
 
-def servers(*names: str) -> str:
-    return "base_urls = [" + ", ".join(f'"http://{name}/v1"' for name in names) + "]\n"
+def servers_line(*hosts: str) -> str:
+    """The line of a model's table with the URLs of servers on these hosts."""
+    return "base_urls = [" + ", ".join(f'"http://{host}/v1"' for host in hosts) + "]\n"
 
 
 @pytest.fixture
 def configuration(tmp_path: Path) -> Configuration:
-    return Configuration(tmp_path / "backburner.toml", f"[models.a]\n{servers('h1', 'h2')}")
+    return Configuration(tmp_path / "backburner.toml", f"[models.a]\n{servers_line('h1', 'h2')}")
 
 
 def choose_endpoint(model: ServedModel) -> Endpoint:
@@ -62,21 +63,23 @@ def choose_endpoint(model: ServedModel) -> Endpoint:
     return endpoint
 
 
-def test_a_model_is_known_from_the_reload_that_adds_it_to_the_one_that_removes_it(configuration: Configuration) -> None:
-    running = configuration.model()
-    assert not configuration.knows("b")
-    configuration.change(f"[models.b]\n{servers('h3')}")
+def test_a_model_is_known_from_the_reload_that_adds_it_until_a_reload_removes_it(configuration: Configuration) -> None:
+    removed_model = configuration.model()
+    assert not configuration.has_model("b")
+    configuration.change(f"[models.b]\n{servers_line('h3')}")
 
-    assert configuration.knows("b")
-    assert not configuration.knows("a")
-    assert choose_endpoint(running).base_url == "http://h1/v1"
+    assert configuration.has_model("b")
+    assert not configuration.has_model("a")
+    assert choose_endpoint(removed_model).base_url == "http://h1/v1"
 
 
 def test_a_model_with_unchanged_servers_keeps_their_state_and_gets_its_new_settings(
     configuration: Configuration,
 ) -> None:
     earlier_model = configuration.model()
-    configuration.change(f"[models.a]\n{servers('h1', 'h2')}timeouts = {{ run = 7 }}\n[models.b]\n{servers('h1')}")
+    configuration.change(
+        f"[models.a]\n{servers_line('h1', 'h2')}timeouts = {{ run = 7 }}\n[models.b]\n{servers_line('h1')}"
+    )
     model = configuration.model()
 
     assert model.endpoints is earlier_model.endpoints
@@ -94,7 +97,7 @@ def test_a_server_that_remains_keeps_its_requests_and_failures_when_another_is_a
         second = choose_endpoint(earlier_model)
         with second.request("resp_2") as request:
             request.record_failure(errors.ModelServerUnreachable("The model server cannot be reached: no."))
-        configuration.change(f"[models.a]\n{servers('h3', 'h2', 'h1')}")
+        configuration.change(f"[models.a]\n{servers_line('h3', 'h2', 'h1')}")
         model = configuration.model()
 
         third = choose_endpoint(model)
