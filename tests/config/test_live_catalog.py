@@ -50,14 +50,14 @@ def reload_file(live_catalog: LiveCatalog, path: Path, text: str, caplog: pytest
         (f'{ONE_MODEL}[lanes]\nflex = "default"\n', {}),  # the lane that `flex` has without this table
     ],
 )
-def test_a_reload_logs_the_names_of_what_changed(
+def test_a_reload_logs_the_names_of_the_models_and_projects_that_changed(
     live_catalog: LiveCatalog, path: Path, caplog: pytest.LogCaptureFixture, text: str, changes: dict[str, str]
 ) -> None:
     fields = reload_file(live_catalog, path, text, caplog)
 
     assert (fields["msg"], fields["path"]) == ("configuration reloaded", str(path))
-    names = {"added": "", "removed": "", "changed": "", "limits": ""}
-    assert {key: fields[key] for key in names} == names | changes
+    no_changes = {"added": "", "removed": "", "changed": "", "limits": ""}
+    assert {key: fields[key] for key in no_changes} == no_changes | changes
     assert sorted(live_catalog.current.models) == sorted(catalog.load(path).models)
     assert live_catalog.state == "ok"
 
@@ -72,11 +72,11 @@ def test_a_reload_logs_the_names_of_what_changed(
         (f'[models.b]\n{SERVER}[lanes]\nflex = "slow"\n', "lanes: the lanes of tiers cannot change without a restart"),
     ],
 )
-def test_a_reload_of_an_unusable_file_keeps_everything_and_logs_the_reason(
+def test_a_reload_of_an_unusable_file_keeps_the_configuration_and_logs_the_reason(
     live_catalog: LiveCatalog, path: Path, caplog: pytest.LogCaptureFixture, text: str, reason: str
 ) -> None:
     first_catalog = live_catalog.current
-    live_catalog.subscribe(lambda _: pytest.fail("a failed reload was announced"))
+    live_catalog.subscribe(lambda _: pytest.fail("a failed reload called a subscriber"))
     fields = reload_file(live_catalog, path, text, caplog)
 
     assert (fields["msg"], fields["levelname"]) == ("configuration not reloaded", "ERROR")
@@ -127,7 +127,7 @@ def test_a_process_started_without_a_file_reads_the_file_that_was_created_later(
     assert list(live_catalog.current.models) == ["a"]
 
 
-def test_a_signal_that_arrives_before_the_receiver_starts_is_not_lost_and_ends_nothing() -> None:
+def test_a_sighup_that_arrives_before_the_receiver_starts_is_received_later() -> None:
     program = """
 import os, signal, threading
 from core.config import reload_signal

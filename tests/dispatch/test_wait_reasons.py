@@ -43,7 +43,7 @@ snapshots = st.builds(
     recent_ends=st.just(()),
     read_at=st.just(0.0),
 )
-all_rules = st.builds(
+rule_sets = st.builds(
     Rules,
     weights=st.just({tier.value: float(weight) for tier, weight in WEIGHTS.items()}),
     model_caps=st.dictionaries(st.sampled_from(MODELS), st.integers(1, 6)),
@@ -54,57 +54,57 @@ all_rules = st.builds(
 )
 
 
-def situation_of(snapshot: Snapshot, rules: Rules, waiting_groups: Sequence[CandidateGroup]) -> Situation:
+def compute_situation(snapshot: Snapshot, rules: Rules, waiting_groups: Sequence[CandidateGroup]) -> Situation:
     """The situation that dispatch computes, in which projects without waiting responses have no limits."""
     return build_situation(snapshot, rules, waiting_groups, PROJECT_NAMES)
 
 
-def reason_of(
+def compute_reason(
     snapshot: Snapshot, rules: Rules, response: QueuedResponse, *, broker_available: bool = True
 ) -> WaitReason:
-    """The reason, from the limits that are read for it: those of projects with running or dispatched responses."""
+    """The reason, computed from the limits of the projects with running or dispatched responses, as `Waits` does."""
     busy_groups = [occupancy.group for occupancy in snapshot.occupancies]
-    limits = Limits(situation_of(snapshot, rules, busy_groups), compute_capacity(snapshot))
+    limits = Limits(compute_situation(snapshot, rules, busy_groups), compute_capacity(snapshot))
     return find_reason(response, snapshot, limits, broker_available=broker_available)
 
 
-def choose(snapshot: Snapshot, rules: Rules, waiting_groups: Sequence[CandidateGroup]) -> list[Choice]:
-    """The choices of dispatch if one due response of each group waits."""
+def choose_responses(snapshot: Snapshot, rules: Rules, waiting_groups: Sequence[CandidateGroup]) -> list[Choice]:
+    """The choices of dispatch if one due response of each of these groups waits."""
     candidates = {group: [Candidate(True, 0.0, f"resp_{number}")] for number, group in enumerate(waiting_groups)}
     return fair_share(
-        situation_of(snapshot, rules, waiting_groups), compute_capacity(snapshot), candidates, len(waiting_groups)
+        compute_situation(snapshot, rules, waiting_groups), compute_capacity(snapshot), candidates, len(waiting_groups)
     )
 
 
 @settings(deadline=None)
-@given(snapshots, all_rules, groups)
+@given(snapshots, rule_sets, groups)
 def test_a_response_that_waits_alone_is_chosen_exactly_if_its_reason_is_turn(
     snapshot: Snapshot, rules: Rules, group: CandidateGroup
 ) -> None:
-    reason = reason_of(snapshot, rules, QueuedResponse(group, 0.0, is_dispatched=False))
+    reason = compute_reason(snapshot, rules, QueuedResponse(group, 0.0, is_dispatched=False))
 
-    assert (reason == WaitReason.TURN) == bool(choose(snapshot, rules, [group]))
+    assert (reason == WaitReason.TURN) == bool(choose_responses(snapshot, rules, [group]))
 
 
 @settings(deadline=None)
-@given(snapshots, all_rules, st.lists(groups, unique=True, min_size=1, max_size=6))
+@given(snapshots, rule_sets, st.lists(groups, unique=True, min_size=1, max_size=6))
 def test_a_response_with_a_reason_other_than_turn_is_never_chosen(
     snapshot: Snapshot, rules: Rules, waiting_groups: list[CandidateGroup]
 ) -> None:
-    chosen_groups = {choice.group for choice in choose(snapshot, rules, waiting_groups)}
+    chosen_groups = {choice.group for choice in choose_responses(snapshot, rules, waiting_groups)}
 
     for group in chosen_groups:
-        assert reason_of(snapshot, rules, QueuedResponse(group, 0.0, is_dispatched=False)) == WaitReason.TURN
+        assert compute_reason(snapshot, rules, QueuedResponse(group, 0.0, is_dispatched=False)) == WaitReason.TURN
 
 
 @settings(deadline=None)
-@given(snapshots, all_rules, groups, st.booleans(), st.booleans(), st.booleans())
+@given(snapshots, rule_sets, groups, st.booleans(), st.booleans(), st.booleans())
 def test_every_reason_has_a_description_and_a_reason_for_clients(
     snapshot: Snapshot, rules: Rules, group: CandidateGroup, is_due: bool, is_dispatched: bool, broker_available: bool
 ) -> None:
     response = QueuedResponse(group, 0.0 if is_due else 7.25, is_dispatched=is_dispatched)
 
-    reason = reason_of(snapshot, rules, response, broker_available=broker_available)
+    reason = compute_reason(snapshot, rules, response, broker_available=broker_available)
 
     assert "None" not in describe(reason, response, snapshot)
     assert CLIENT_REASONS[reason] in ClientReason
@@ -130,13 +130,13 @@ def test_a_missing_worker_precedes_an_outage_the_delay_and_the_limits() -> None:
     later_response = QueuedResponse(group, 5.0, is_dispatched=False)
     free_worker = replace(draining_worker, id="w2", slots=9)
 
-    assert reason_of(snapshot, rules, later_response, broker_available=False) == WaitReason.LANE_DRAINING
+    assert compute_reason(snapshot, rules, later_response, broker_available=False) == WaitReason.LANE_DRAINING
     snapshot = replace(snapshot, workers=[draining_worker, free_worker])
-    assert reason_of(snapshot, rules, later_response, broker_available=False) == WaitReason.BROKER_UNAVAILABLE
-    assert reason_of(snapshot, rules, later_response) == WaitReason.CIRCUIT_OPEN
+    assert compute_reason(snapshot, rules, later_response, broker_available=False) == WaitReason.BROKER_UNAVAILABLE
+    assert compute_reason(snapshot, rules, later_response) == WaitReason.CIRCUIT_OPEN
     snapshot = replace(snapshot, circuits={})
-    assert reason_of(snapshot, rules, later_response) == WaitReason.NOT_DUE
+    assert compute_reason(snapshot, rules, later_response) == WaitReason.NOT_DUE
     due_response = replace(later_response, due_in_s=0.0)
-    assert reason_of(snapshot, rules, due_response) == WaitReason.PROJECT_LIMIT
-    assert reason_of(snapshot, replace(rules, running_limits={}), due_response) == WaitReason.MODEL_CONCURRENCY
-    assert reason_of(snapshot, replace(rules, running_limits={}, model_caps={}), due_response) == WaitReason.TURN
+    assert compute_reason(snapshot, rules, due_response) == WaitReason.PROJECT_LIMIT
+    assert compute_reason(snapshot, replace(rules, running_limits={}), due_response) == WaitReason.MODEL_CONCURRENCY
+    assert compute_reason(snapshot, replace(rules, running_limits={}, model_caps={}), due_response) == WaitReason.TURN

@@ -1,4 +1,4 @@
-"""Each reason why a response is queued, with real rows, and that dispatch enqueues the response once it is removed."""
+"""Each wait reason is found from rows in Postgres, and dispatch enqueues the response once the reason is removed."""
 
 import time
 from pathlib import Path
@@ -91,8 +91,10 @@ def test_a_response_waits_while_all_workers_of_its_lane_are_draining(core: Core,
 
 def test_a_response_waits_for_the_broker(core: Core, settings: Settings) -> None:
     register_worker(core)
-    without_broker = settings.model_copy(update={"redis_url": type(settings.redis_url)("redis://127.0.0.1:9/0")})
-    with open_core(without_broker) as other_core:
+    settings_without_broker = settings.model_copy(
+        update={"redis_url": type(settings.redis_url)("redis://127.0.0.1:9/0")}
+    )
+    with open_core(settings_without_broker) as other_core:
         response_id = submit(other_core, create_caller(other_core))
 
         check_reason(other_core, response_id, WaitReason.BROKER_UNAVAILABLE, ClientReason.NO_WORKER, "Valkey")

@@ -9,11 +9,11 @@ from core import errors
 from core.responses.large_requests import LARGE_BYTES, TOTAL_BYTES, LargeRequests
 from tests.harness.waiting import until
 
-HALF = TOTAL_BYTES // 2
+HALF_BYTES = TOTAL_BYTES // 2
 
 
 def reserve_in_thread(requests: LargeRequests, size_bytes: int, reservations: list[ExitStack]) -> threading.Thread:
-    """Reserve in a thread, which appends the reservation to `reservations` and ends."""
+    """Reserve capacity in a thread, which appends the reservation to `reservations`; return the thread."""
     thread = threading.Thread(target=lambda: reservations.append(requests.reserve_bytes(size_bytes)), daemon=True)
     thread.start()
     return thread
@@ -21,18 +21,18 @@ def reserve_in_thread(requests: LargeRequests, size_bytes: int, reservations: li
 
 def test_a_large_request_waits_until_there_is_capacity() -> None:
     requests, reservations = LargeRequests(timeout_s=10), list[ExitStack]()
-    first_bytes, second_bytes = requests.reserve_bytes(HALF), requests.reserve_bytes(HALF)
-    thread = reserve_in_thread(requests, HALF, reservations)
+    first_reservation, second_reservation = requests.reserve_bytes(HALF_BYTES), requests.reserve_bytes(HALF_BYTES)
+    thread = reserve_in_thread(requests, HALF_BYTES, reservations)
     until(requests._queue_lock.locked)
     assert reservations == []
 
-    first_bytes.close()
+    first_reservation.close()
 
     thread.join(timeout=10)
     assert len(reservations) == 1
     reservations[0].close()
-    second_bytes.close()
-    with requests.reserve_bytes(TOTAL_BYTES):  # all capacity is free again
+    second_reservation.close()
+    with requests.reserve_bytes(TOTAL_BYTES):  # succeeds because all capacity is free again
         pass
 
 
@@ -46,10 +46,10 @@ def test_a_small_request_needs_no_capacity() -> None:
 def test_a_large_request_without_capacity_in_time_is_rejected_as_busy() -> None:
     requests = LargeRequests(timeout_s=0.01)
 
-    with requests.reserve_bytes(HALF + 1), pytest.raises(errors.ServerBusy):
-        requests.reserve_bytes(HALF)
+    with requests.reserve_bytes(HALF_BYTES + 1), pytest.raises(errors.ServerBusy):
+        requests.reserve_bytes(HALF_BYTES)
 
-    requests.reserve_bytes(HALF).close()
+    requests.reserve_bytes(HALF_BYTES).close()
 
 
 def test_a_request_above_the_total_size_is_served_alone() -> None:
@@ -60,12 +60,9 @@ def test_a_request_above_the_total_size_is_served_alone() -> None:
 
 
 def test_requests_are_served_in_turn_so_that_the_largest_is_not_overtaken() -> None:
-    requests, large_reservations, small_reservations = (
-        LargeRequests(timeout_s=10),
-        list[ExitStack](),
-        list[ExitStack](),
-    )
-    reservation = requests.reserve_bytes(HALF)
+    requests = LargeRequests(timeout_s=10)
+    large_reservations, small_reservations = list[ExitStack](), list[ExitStack]()
+    reservation = requests.reserve_bytes(HALF_BYTES)
     largest = reserve_in_thread(requests, TOTAL_BYTES, large_reservations)
     until(requests._queue_lock.locked)
     smaller = reserve_in_thread(requests, LARGE_BYTES, small_reservations)
@@ -80,14 +77,14 @@ def test_requests_are_served_in_turn_so_that_the_largest_is_not_overtaken() -> N
     assert len(small_reservations) == 1
 
 
-def test_leaving_twice_frees_the_capacity_once() -> None:
+def test_closing_a_reservation_twice_frees_its_capacity_once() -> None:
     requests = LargeRequests(timeout_s=0.01)
-    reservation, other_reservation = requests.reserve_bytes(HALF), requests.reserve_bytes(HALF)
+    reservation, other_reservation = requests.reserve_bytes(HALF_BYTES), requests.reserve_bytes(HALF_BYTES)
 
     reservation.close()
     reservation.close()
 
-    requests.reserve_bytes(HALF)
+    requests.reserve_bytes(HALF_BYTES)
     with pytest.raises(errors.ServerBusy):
         requests.reserve_bytes(LARGE_BYTES)
     other_reservation.close()

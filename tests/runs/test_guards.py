@@ -12,7 +12,8 @@ from core.settings import Settings
 from core.tables.responses import responses
 from tests.harness.engine import COMPLETED, claim, create_caller, opening_batch, register_worker, sql, submit
 
-PROTECTED_COLUMNS = {
+# Changes of the row of an ended response, as in the clause `set` of an UPDATE.
+REJECTED_ASSIGNMENTS = {
     "status = 'queued', finished_at = null",
     "status = 'failed'",
     "project_id = 'proj_other'",
@@ -41,8 +42,8 @@ PROTECTED_COLUMNS = {
     "finished_at = now() + interval '1 s'",
     "id = 'resp_other'",
 }
-CHANGES = {
-    **{f"update responses set {change}": "cannot change" for change in PROTECTED_COLUMNS},
+ERRORS_BY_STATEMENT = {
+    **{f"update responses set {change}": "cannot change" for change in REJECTED_ASSIGNMENTS},
     "update response_events set data = '{}'": "events cannot change",
     "update response_events set first_seq = first_seq + 1": "events cannot change",
     **{
@@ -66,20 +67,6 @@ CHANGES = {
 }
 
 
-def test_every_change_of_an_ended_response_is_rejected(core: Core, settings: Settings) -> None:
-    register_worker(core)
-    attempt = claim(core, submit(core, create_caller(core)))
-    usage = AttemptUsage(input_tokens=5, output_tokens=7, estimated=False)
-    assert core.attempts.end(attempt, replace(COMPLETED, attempt_usage=usage), opening_batch(attempt))
-    rows = read_tables(settings)
-
-    for statement, message in CHANGES.items():
-        with pytest.raises(psycopg.errors.CheckViolation, match=message):
-            sql(settings, statement)
-
-    assert read_tables(settings) == rows
-
-
 def read_tables(settings: Settings) -> list[object]:
     return [
         sql(settings, f"select to_jsonb(t) from {table} t")
@@ -87,16 +74,30 @@ def read_tables(settings: Settings) -> list[object]:
     ]
 
 
+def test_every_change_of_an_ended_response_is_rejected(core: Core, settings: Settings) -> None:
+    register_worker(core)
+    attempt = claim(core, submit(core, create_caller(core)))
+    usage = AttemptUsage(input_tokens=5, output_tokens=7, estimated=False)
+    assert core.attempts.end(attempt, replace(COMPLETED, attempt_usage=usage), opening_batch(attempt))
+    rows_before = read_tables(settings)
+
+    for statement, message in ERRORS_BY_STATEMENT.items():
+        with pytest.raises(psycopg.errors.CheckViolation, match=message):
+            sql(settings, statement)
+
+    assert read_tables(settings) == rows_before
+
+
 def test_every_column_of_a_response_is_protected_after_its_end() -> None:
     assignments = [
-        assignment for change in PROTECTED_COLUMNS for assignment in change.split(", ") if " = " in assignment
+        assignment for change in REJECTED_ASSIGNMENTS for assignment in change.split(", ") if " = " in assignment
     ]
     columns = {assignment.partition(" = ")[0] for assignment in assignments}
 
     assert {column.name for column in responses.c} - columns == {"events_n", "followed_until", "stored"}
 
 
-def test_late_usage_settled_credits_and_the_deletion_of_events_are_accepted_after_an_end(
+def test_late_usage_and_the_deletion_of_the_events_and_of_the_response_are_accepted_after_an_end(
     core: Core, settings: Settings
 ) -> None:
     register_worker(core)
