@@ -1,4 +1,4 @@
-"""The largest requests are accepted, run with all of their text, and delay no others."""
+"""The largest requests are accepted and run with all of their text, also together with small requests."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -11,15 +11,16 @@ from tests.harness.stack import Stack
 from tests.harness.waiting import until, wait_for_end
 from tests.model_server import ModelServer
 
-TEXT_LIMIT = 10_400_000  # characters; 31 MB if each has three bytes, and the limit of a body is 32 MiB
+TEXT_CHARACTERS = 10_400_000  # 31 MB, because nearly all of them have three bytes; the limit of a body is 32 MiB
 
 
-def large_text(seed: int, length: int = TEXT_LIMIT) -> str:
-    """A text of distinct parts, so that no two of its pieces have the same content."""
-    return "".join(f"{seed} {number:09} " + "€" * 1000 for number in range(length // 1012 + 1))[:length]
+def large_text(seed: int, length: int = TEXT_CHARACTERS) -> str:
+    """A text of distinct parts, so that no two of the pieces in which it is stored are equal."""
+    return "".join(f"{seed} {number:09} " + "€" * 1000 for number in range(length // 1000 + 1))[:length]
 
 
-def create(client: openai.OpenAI, **fields: Any) -> str:
+def create_response(client: openai.OpenAI, **fields: Any) -> str:
+    """Create a background response; return its ID."""
     return client.responses.create(**{"model": "scripted", "input": "hi", "background": True, **fields}).id
 
 
@@ -27,7 +28,7 @@ def test_a_body_of_31_mb_is_stored_once_and_runs_with_its_text(shared_stack: Sta
     text = large_text(0)
     with shared_stack.client(timeout=60) as client:
         script = models.script(tag="31 MB", tokens=3)
-        response_id = create(client, instructions=text, input=script)
+        response_id = create_response(client, instructions=text, input=script)
         until(
             lambda: shared_stack.sql("select 1 from responses where id = %s and finished_at is not null", response_id)
         )
@@ -41,12 +42,12 @@ def test_a_body_of_31_mb_is_stored_once_and_runs_with_its_text(shared_stack: Sta
     assert stream_text.endswith("data: [DONE]\n\n")
     (request,) = models.stats("31 MB")["by_tag"]["31 MB"]
     assert request["body"]["messages"][0]["content"] == text
-    ((row_bytes,),) = shared_stack.sql(
+    ((row_and_event_bytes,),) = shared_stack.sql(
         "select octet_length(request) + octet_length(document) + (select sum(octet_length(data)) from response_events"
         " where response_id = id) from responses where id = %s",
         response_id,
     )
-    assert row_bytes < 20_000
+    assert row_and_event_bytes < 20_000
     ((content_bytes,),) = shared_stack.sql(
         "select sum(octet_length(data)) from response_contents join contents on id = content_id where response_id = %s",
         response_id,
@@ -54,15 +55,17 @@ def test_a_body_of_31_mb_is_stored_once_and_runs_with_its_text(shared_stack: Sta
     assert content_bytes == len(json.dumps(text, ensure_ascii=False).encode())
 
 
-def test_small_requests_run_while_large_ones_are_stored(shared_stack: Stack, models: ModelServer) -> None:
+def test_large_and_small_requests_that_arrive_together_all_complete(shared_stack: Stack, models: ModelServer) -> None:
     with shared_stack.client(timeout=120) as client, ThreadPoolExecutor(8) as threads:
-        large = [threads.submit(create, client, instructions=large_text(seed, 3_000_000)) for seed in range(1, 5)]
-        small = [threads.submit(create, client) for _ in range(40)]
-        response_ids = [future.result() for future in [*large, *small]]
+        large_creates = [
+            threads.submit(create_response, client, instructions=large_text(seed, 3_000_000)) for seed in range(1, 5)
+        ]
+        small_creates = [threads.submit(create_response, client) for _ in range(40)]
+        response_ids = [future.result() for future in [*large_creates, *small_creates]]
 
-        ended = [wait_for_end(client, response_id, timeout_s=60) for response_id in response_ids]
+        responses = [wait_for_end(client, response_id, timeout_s=60) for response_id in response_ids]
 
-    assert {response.status for response in ended} == {"completed"}
+    assert {response.status for response in responses} == {"completed"}
     assert shared_stack.sql("select count(*) from responses where id = any (%s) and failures > 0", response_ids) == [
         (0,)
     ]
@@ -73,7 +76,7 @@ def test_a_large_request_whose_worker_is_killed_runs_again_with_its_text(stack: 
     text = large_text(0, 300_000)
     with stack.client() as client:
         script = models.script(tag="killed", first_delay_s=30, tokens=1)
-        response_id = create(client, instructions=text, input=script)
+        response_id = create_response(client, instructions=text, input=script)
         until(lambda: models.stats("killed")["by_tag"]["killed"])
         stack.kill("worker")
         stack.start("worker")

@@ -1,4 +1,4 @@
-"""Requests that no HTTP library sends: over a raw connection to a server, and rejected without an effect."""
+"""Requests that HTTP libraries do not send are rejected without an effect; the tests send them over a raw connection."""
 
 import contextlib
 import json
@@ -55,29 +55,27 @@ def count_responses(stack: Stack) -> int:
         (b"Content-Encoding: gz\xe9ip", "Content-Encoding"),
     ],
 )
-def test_a_header_that_the_server_cannot_read_is_rejected_by_name(
-    shared_stack: Stack, header: bytes, name: str
-) -> None:
-    count = count_responses(shared_stack)
+def test_an_unreadable_or_repeated_header_is_rejected_by_name(shared_stack: Stack, header: bytes, name: str) -> None:
+    earlier_count = count_responses(shared_stack)
 
     status, body = send_raw(shared_stack, create_request(shared_stack, header))
 
     assert status == 400
     assert name in json.loads(body)["error"]["message"]
-    assert count_responses(shared_stack) == count
+    assert count_responses(shared_stack) == earlier_count
 
 
 @pytest.mark.parametrize(
     "header", [b"Authorization: Bearer \xe9", b"Authorization: Bearer other", b"Authorization:"], ids=repr
 )
 def test_a_second_authorization_header_is_rejected(shared_stack: Stack, header: bytes) -> None:
-    count = count_responses(shared_stack)
+    earlier_count = count_responses(shared_stack)
 
     status, body = send_raw(shared_stack, create_request(shared_stack, header))
 
     assert (status, json.loads(body)["error"]["code"]) == (401, "invalid_api_key")
     assert "Authorization header" in json.loads(body)["error"]["message"]
-    assert count_responses(shared_stack) == count
+    assert count_responses(shared_stack) == earlier_count
 
 
 @pytest.mark.parametrize("sent", [0, 1, len(BODY) // 2, len(BODY) - 1])
@@ -85,11 +83,11 @@ def test_a_second_authorization_header_is_rejected(shared_stack: Stack, header: 
 def test_a_chunked_body_that_breaks_off_within_its_json_is_rejected(
     shared_stack: Stack, sent: int, next_line: bytes
 ) -> None:
-    count = count_responses(shared_stack)
+    earlier_count = count_responses(shared_stack)
     chunk = b"%x\r\n%b\r\n" % (sent, BODY[:sent]) if sent else b""
     request = create_request(shared_stack, b"Transfer-Encoding: chunked", body=chunk + next_line)
 
     status, body = send_raw(shared_stack, request)
 
     assert (status, json.loads(body)["error"]["code"]) == (400, "invalid_value")
-    assert count_responses(shared_stack) == count
+    assert count_responses(shared_stack) == earlier_count

@@ -1,4 +1,4 @@
-"""A worker exits with status 0 only after a stop signal; after any other end, its log contains the cause."""
+"""A worker exits with status 0 only after a stop signal; any other end of a worker is a failure and is logged."""
 
 import os
 import signal
@@ -11,8 +11,8 @@ from local.processes import environment
 from tests.harness.stack import ROOT, Stack
 from tests.harness.waiting import until
 
-# Ends Celery's consumer from inside, as its own code would: no receiver of a signal may raise `SystemExit`, so Celery
-# does not catch it.
+# Ends Celery's consumer from inside, as a fault of Celery would. The statement is executed by a receiver of a Celery
+# signal; of the exceptions that receivers raise, Celery does not catch `SystemExit` and `KeyboardInterrupt`.
 PROGRAM = """
 from celery import bootsteps, signals
 from celery.exceptions import WorkerShutdown, WorkerTerminate
@@ -31,7 +31,7 @@ run(settings.load())
 
 
 def run_worker(stack: Stack, statement: str) -> subprocess.CompletedProcess[str]:
-    """Run a worker whose consumer executes a statement when it is ready, until it exits."""
+    """Run a worker that executes a statement when its consumer is ready, until the worker exits."""
     return subprocess.run(
         [sys.executable, "-c", PROGRAM.format(statement=statement)],
         env=environment.process_variables() | stack._env,
@@ -56,7 +56,7 @@ def run_worker(stack: Stack, statement: str) -> subprocess.CompletedProcess[str]
         ("sender.hub.call_soon(fail)", 1),
     ],
 )
-def test_a_worker_that_ends_without_a_stop_signal_fails_and_logs_the_cause(
+def test_a_worker_that_ends_without_a_stop_signal_fails_and_logs_an_error(
     stack: Stack, statement: str, status: int
 ) -> None:
     stack.up("valkey")
@@ -77,5 +77,6 @@ def test_a_worker_that_gets_a_stop_signal_exits_with_status_0_and_logs_the_signa
     os.kill(worker.pid, stop_signal)
 
     assert until(worker.ended) == "status 0"
-    assert 'msg="worker stopping"' in stack.log("worker")
+    (stop_line,) = [line for line in stack.log("worker").splitlines() if 'msg="worker stopping"' in line]
+    assert f"cause={stop_signal.name}" in stop_line
     assert "without a stop signal" not in stack.log("worker")

@@ -94,7 +94,7 @@ def test_the_reason_reveals_nothing_about_other_projects_workers_or_servers(own_
         answer = own_api.get_response(response_id, query_string=OPTION)
         assert answer.get_json() == document | {"wait_reason": reason}
         assert not [secret for secret in secrets if secret in answer.text or secret in str(answer.headers)]
-    # The other project's use of all slots has the same answer as the project's own use.
+    # If the other project occupies all slots, the reason is the same as if this project did.
     sql(settings, "delete from circuits")
     sql(settings, "update workers set slots = 2")
     response_id = own_api.create_response()["id"]
