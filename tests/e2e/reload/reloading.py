@@ -1,4 +1,4 @@
-"""Functions of the tests that change the configuration file of running processes."""
+"""Functions for tests that change the configuration file of running processes."""
 
 import os
 import signal
@@ -35,9 +35,14 @@ def send_hangup(stack: Stack, *names: str) -> None:
         os.kill(stack.children[name].pid, signal.SIGHUP)
 
 
-def reload_models(stack: Stack, *names: str, api_processes: int = 1, succeeds: bool = True) -> None:
-    """Send SIGHUP to parts, and wait until all of their processes have read the file, successfully or not."""
-    message = 'msg="configuration reloaded"' if succeeds else 'msg="configuration not reloaded"'
+def reload_models(stack: Stack, *names: str, api_processes: int = 1, is_valid: bool = True) -> None:
+    """Send SIGHUP to parts, and wait until all of their processes have read the file.
+
+    Args:
+        api_processes: number of processes of the API.
+        is_valid: whether the processes accept the file.
+    """
+    message = 'msg="configuration reloaded"' if is_valid else 'msg="configuration not reloaded"'
     names = names or PARTS
     process_counts = {name: api_processes if name == "api" else 1 for name in names}
     earlier_counts = {name: stack.log(name).count(message) for name in names}
@@ -46,6 +51,6 @@ def reload_models(stack: Stack, *names: str, api_processes: int = 1, succeeds: b
         until(lambda name=name: stack.log(name).count(message) == earlier_counts[name] + process_counts[name])
 
 
-def running_workers(stack: Stack) -> list[str]:
-    """The IDs of the registered workers; a worker that was restarted would have another ID."""
+def registered_workers(stack: Stack) -> list[str]:
+    """The IDs of the registered workers; a restart of a worker changes its ID."""
     return sorted(row[0] for row in stack.sql("select id from workers"))

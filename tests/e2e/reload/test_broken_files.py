@@ -1,11 +1,11 @@
-"""A configuration file that cannot be used changes nothing in running processes, and the reason is visible."""
+"""A configuration file that cannot be used changes nothing in running processes, and the reason is logged."""
 
 from pathlib import Path
 
 import pytest
 
 from local import ports
-from tests.e2e.reload.reloading import PARTS, reload_models, running_workers, start_parts, write_models
+from tests.e2e.reload.reloading import PARTS, registered_workers, reload_models, start_parts, write_models
 from tests.harness.health import get_health
 from tests.harness.stack import Stack
 from tests.harness.waiting import wait_for_end
@@ -40,33 +40,33 @@ def test_a_broken_file_changes_nothing_and_is_reported_until_it_is_repaired(
         WORKER_HEALTH_PORT=str(health_ports["worker"]),
         SWEEPER_HEALTH_PORT=str(health_ports["sweeper"]),
     )
-    worker_ids = running_workers(stack)
+    worker_ids = registered_workers(stack)
 
-    def health() -> set[tuple[int, str, str]]:
-        """Status, state and state of the configuration of all parts; the API is asked often, for all its processes."""
+    def read_health() -> set[tuple[int, str, str]]:
+        """HTTP status, health and configuration state of all parts; ten further requests reach all processes of the API."""
         answers = [get_health(port) for port in [*health_ports.values(), *[stack.port] * 10]]
         return {(status, body["status"], body["configuration"]) for status, body in answers}
 
     with stack.client() as client:
         for reason, text in BROKEN_FILES.items():
             config.write_text(text)
-            reload_models(stack, api_processes=2, succeeds=False)
+            reload_models(stack, api_processes=2, is_valid=False)
 
             for name in PARTS:
                 last_line = stack.log(name).rpartition('msg="configuration not reloaded"')[2].splitlines()[0]
                 assert f"The configuration {config}" in last_line
                 assert reason in last_line
-            assert health() == {(200, "ok", "not reloaded")}
+            assert read_health() == {(200, "ok", "not reloaded")}
             assert [model.id for model in client.models.list()] == ["first"]
             response = client.responses.create(model="first", input=models.script(tokens=3), background=True)
             assert wait_for_end(client, response.id).status == "completed"
         config.unlink()
-        reload_models(stack, api_processes=2, succeeds=False)
+        reload_models(stack, api_processes=2, is_valid=False)
         assert "cannot be read: No such file or directory" in stack.log("api")
 
         write_models(config, models, {"first": "", "second": ""})
         reload_models(stack, api_processes=2)
-        assert health() == {(200, "ok", "ok")}
+        assert read_health() == {(200, "ok", "ok")}
         response = client.responses.create(model="second", input=models.script(tokens=3), background=True)
         assert wait_for_end(client, response.id).status == "completed"
-    assert running_workers(stack) == worker_ids
+    assert registered_workers(stack) == worker_ids

@@ -1,4 +1,4 @@
-"""Models are added, renamed and removed under load, in every order of the parts: no accepted response fails."""
+"""Models are added, renamed and removed under load: no accepted response fails, in whatever order the parts reload."""
 
 import itertools
 import random
@@ -35,8 +35,8 @@ def part_names(order: tuple[str, ...]) -> list[str]:
 
 
 @contextmanager
-def load(stack: Stack, models: ModelServer) -> Iterator[None]:
-    """Create responses of all models at both APIs; creates are refused while an API is down or lacks the model."""
+def create_load(stack: Stack, models: ModelServer) -> Iterator[None]:
+    """Create responses of all models at both APIs inside the block, although an API may be down or not know a model."""
     stopped = threading.Event()
     script = models.script(tokens=3)
 
@@ -74,11 +74,11 @@ def changing_stack(postgres_url: str, template: str, models: ModelServer, tmp_pa
         yield stack
 
 
-def wait_for_creates(stack: Stack, names: Iterable[str]) -> None:
+def wait_for_creates(stack: Stack, model_names: Iterable[str]) -> None:
     """Wait until one more response of each of the models has been created."""
     query = "select model, count(*) from responses group by model"
     earlier_counts = Counter(dict(stack.sql(query)))
-    until(lambda: all(dict(stack.sql(query)).get(name, 0) > earlier_counts[name] for name in names), timeout_s=30)
+    until(lambda: all(dict(stack.sql(query)).get(name, 0) > earlier_counts[name] for name in model_names), timeout_s=30)
 
 
 def restart(stack: Stack, name: str) -> None:
@@ -103,13 +103,13 @@ def test_no_accepted_response_fails_while_models_are_added_renamed_and_removed(
 ) -> None:
     config = changing_stack.settings.config
     assert config is not None
-    with load(changing_stack, models):
-        for order, names in itertools.product(orders, CHANGES):
-            write_models(config, models, dict.fromkeys(names, ""))
+    with create_load(changing_stack, models):
+        for order, model_names in itertools.product(orders, CHANGES):
+            write_models(config, models, dict.fromkeys(model_names, ""))
             for part in part_names(order):
                 METHODS[method](changing_stack, part)
-            wait_for_creates(changing_stack, names)
-    # Responses of `second` and `third` that no worker knew any more have waited; they run as soon as a worker does.
+            wait_for_creates(changing_stack, model_names)
+    # Responses of `second` and `third` may still wait; they run as soon as a worker knows their models again.
     write_models(config, models, dict.fromkeys(MODELS, ""))
     for part in PARTS:
         METHODS[method](changing_stack, part)

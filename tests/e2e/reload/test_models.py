@@ -1,4 +1,4 @@
-"""SIGHUP makes running processes read the models again, and no response that was accepted suffers from it."""
+"""After SIGHUP, running processes use the new models, and no accepted response fails because of the reload."""
 
 import time
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from tests import invariants, model_server
-from tests.e2e.reload.reloading import PARTS, reload_models, running_workers, send_hangup, start_parts, write_models
+from tests.e2e.reload.reloading import PARTS, registered_workers, reload_models, send_hangup, start_parts, write_models
 from tests.harness.stack import Stack
 from tests.harness.waiting import until, wait_for_end
 from tests.model_server import ModelServer
@@ -36,8 +36,8 @@ def submit(client: openai.OpenAI, model: str, **script: object) -> str:
     return client.responses.create(model=model, input=text, background=True).id
 
 
-def refuses(client: openai.OpenAI, model: str) -> bool:
-    """Whether a create is refused because its model is unknown."""
+def is_unknown(client: openai.OpenAI, model: str) -> bool:
+    """Whether a create is rejected because the API does not know the model."""
     try:
         submit(client, model)
     except openai.BadRequestError as error:
@@ -50,17 +50,17 @@ def test_an_added_model_is_used_by_every_process_without_a_restart(
     stack: Stack, models: ModelServer, config: Path, api_processes: int
 ) -> None:
     start_parts(stack, API_PROCESSES=str(api_processes))
-    worker_ids = running_workers(stack)
-    # Each request of this client uses a new connection, and thereby any process.
+    worker_ids = registered_workers(stack)
+    # Each request of this client uses a new connection, so that any of the API processes may receive it.
     with stack.client(default_headers={"Connection": "close"}) as client:
-        assert refuses(client, "second")
+        assert is_unknown(client, "second")
         write_models(config, models, {"first": "", "second": ""})
         reload_models(stack, api_processes=api_processes)
 
         response_ids = [submit(client, "second") for _ in range(10 * api_processes)]
         assert {wait_for_end(client, response_id).status for response_id in response_ids} == {"completed"}
         assert {tuple(model.id for model in client.models.list()) for _ in range(10)} == {("first", "second")}
-    assert running_workers(stack) == worker_ids
+    assert registered_workers(stack) == worker_ids
     assert stack.sql("select count(*) from attempts where outcome <> 'completed'") == [(0,)]
     assert all(stack.children[name].ended() is None for name in PARTS)
     assert "added=second" in stack.log("worker")
@@ -93,7 +93,7 @@ def test_responses_of_a_removed_model_run_or_wait_until_a_worker_knows_it_again(
         write_models(config, models, {"first": ""})
         reload_models(stack)
 
-        assert refuses(client, "second")
+        assert is_unknown(client, "second")
         assert wait_for_end(client, submit(client, "first")).status == "completed"
         assert wait_for_end(client, running_id).status == "completed"
         until(lambda: "no worker of the lane knows the model" in stack.log("sweeper"))
@@ -114,7 +114,7 @@ def test_a_renamed_model_is_refused_under_its_old_name_while_its_running_respons
         write_models(config, models, {"renamed": ""})
         reload_models(stack)
 
-        assert refuses(client, "first")
+        assert is_unknown(client, "first")
         assert wait_for_end(client, submit(client, "renamed")).status == "completed"
         assert client.responses.retrieve(running_id).status == "in_progress"
         assert wait_for_end(client, running_id).status == "completed"
@@ -154,7 +154,7 @@ def test_a_changed_concurrency_takes_effect_in_dispatch(stack: Stack, models: Mo
         running_query = "select id from responses where status = 'in_progress' order by id"
         for (response_id,) in stack.sql(running_query)[:3]:
             client.responses.cancel(response_id)
-        # These responses end after the cancelled ones, so workers and sweeper have dispatched in the meantime.
+        # When the next responses have ended, the workers and the sweeper have dispatched again since the cancellations.
         for _ in range(3):
             assert wait_for_end(client, submit(client, "other")).status == "completed"
         assert len(stack.sql(running_query)) == 1
@@ -168,7 +168,7 @@ def test_streams_and_requests_that_wait_continue_across_reloads(
 ) -> None:
     invariants.watch_ends(stack)
     start_parts(stack, API_PROCESSES="2")
-    body = {"model": "first", "input": models.script(tag="s", tokens=40, delay_s=0.1), "stream": True}
+    body = {"model": "first", "input": models.script(tag="open", tokens=40, delay_s=0.1), "stream": True}
     with (
         stack.client() as client,
         ThreadPoolExecutor(2) as threads,
@@ -178,11 +178,11 @@ def test_streams_and_requests_that_wait_continue_across_reloads(
         foreground_create = threads.submit(client.responses.create, model="first", input=body["input"])
         response_id = background.read(1)[0]["response"]["id"]
         poll = threads.submit(client.responses.retrieve, response_id, extra_headers={"Prefer": "wait=20"})
-        until(lambda: models.stats("s")["open"] == 3)
+        until(lambda: models.stats("open")["open"] == 3)
         for timeout_s in (30, 31, 32):
             write_models(config, models, {"first": f"timeouts = {{ run = {timeout_s} }}"})
             reload_models(stack, api_processes=2)
-            assert models.stats("s")["open"] == 3
+            assert models.stats("open")["open"] == 3
 
         for stream in (background, foreground):
             assert stream.read()[-1]["type"] == "response.completed"
@@ -196,7 +196,7 @@ def test_a_burst_of_reloads_under_load_fails_no_request_and_no_response(
 ) -> None:
     invariants.watch_ends(stack)
     start_parts(stack, API_PROCESSES="2")
-    worker_ids = running_workers(stack)
+    worker_ids = registered_workers(stack)
 
     def create_until(deadline: float) -> list[str]:
         response_ids = []
@@ -210,8 +210,8 @@ def test_a_burst_of_reloads_under_load_fails_no_request_and_no_response(
         clients = [threads.submit(create_until, time.monotonic() + 3) for _ in range(4)]
         for number in range(20):
             until(lambda number=number: stack.sql("select count(*) > %s from responses", 2 * number)[0][0])
-            names = {"first": "", "second": ""} if number % 2 else {"first": "concurrency = 50"}
-            write_models(config.with_suffix(".new"), models, names)
+            entries = {"first": "", "second": ""} if number % 2 else {"first": "concurrency = 50"}
+            write_models(config.with_suffix(".new"), models, entries)
             config.with_suffix(".new").rename(config)
             send_hangup(stack)
         response_ids = {response_id for client in clients for response_id in client.result()}
@@ -219,6 +219,6 @@ def test_a_burst_of_reloads_under_load_fails_no_request_and_no_response(
 
     assert stack.sql("select distinct status from responses") == [("completed",)]
     assert stack.sql("select distinct outcome from attempts") == [("completed",)]
-    assert running_workers(stack) == worker_ids
+    assert registered_workers(stack) == worker_ids
     until(lambda: all("added=second" in stack.log(name) for name in PARTS))
     invariants.check(stack, response_ids)

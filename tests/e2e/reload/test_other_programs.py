@@ -9,5 +9,5 @@ def test_flower_ignores_sighup(stack: Stack) -> None:
     stack.up("valkey", "flower")
     send_hangup(stack, "flower")
 
-    # A process that the signal ends executes no further instruction, and so does not answer.
+    # SIGHUP would end a process that does not ignore it before the process could answer.
     assert web.status(f"http://127.0.0.1:{stack.flower_port}/") == 200
