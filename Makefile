@@ -12,7 +12,7 @@ help:  ## show this list
 up: .venv/.installed  ## run Postgres, Valkey, a small model, API, worker, sweeper and Flower on this machine until Ctrl-C
 	@$(BIN)/backburner up
 
-demo: .venv/.installed  ## run the same stack, follow one background response to completion, cancel another one, and exit
+demo: .venv/.installed  ## run one background response to completion and cancel another one, on the running stack or else on a new one
 	@$(BIN)/backburner demo
 
 examples: .venv/.dev-installed  ## run all scripts of examples/ on the running stack, or else on a new one
@@ -26,7 +26,7 @@ stock: .venv/.dev-installed  ## run a short suite on Debian's PostgreSQL, Redis 
 	@$(BIN)/python -m tests.stock.packages
 	@$(BIN)/python -m pytest tests/stock -m stock -n 3 --dist loadfile --durations=10
 
-check: .venv/.dev-installed  ## check formatting, lint, types, import rules, limits of code metrics, commit messages
+check: .venv/.dev-installed  ## check formatting, lint, types, import rules, code metrics and commit messages
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -37,8 +37,8 @@ check: .venv/.dev-installed  ## check formatting, lint, types, import rules, lim
 measures: .venv/.dev-installed  ## print code metrics, compared with BASE=<commit> if given; LOWER=1 lowers their limits
 	@$(BIN)/python -m checks.measures $(if $(BASE),--base $(BASE)) $(if $(LOWER),--lower)
 
-# Variables given on make's command line are passed to the tests. One seed takes about seven minutes on two cores.
-chaos: .venv/.dev-installed  ## inject every fault into real processes under mixed load; SEEDS=3 SEED=1
+# The tests read the variables of make's command line. One seed takes about seven minutes on two cores.
+chaos: .venv/.dev-installed  ## inject every fault into real processes under mixed load; SEEDS=3 SEED=1 runs the seeds 1 to 3
 	@$(BIN)/python -m pytest tests/chaos/test_scenarios.py tests/chaos/test_faults.py tests/chaos/test_kills.py -m long
 
 long: .venv/.dev-installed  ## run the other long suites: mixed faults for ten minutes (MIXED_S=600), backlog, streams, fuzzing
@@ -63,7 +63,7 @@ pins: .venv/.dev-installed  ## resolve requirements/*.in again; pins that are st
 	$(PINS) dev.in -c runtime.txt -c local.txt -o dev.txt && \
 	$(PINS) bench.in -c runtime.txt -c local.txt -c dev.txt -o bench.txt
 
-# Requires access to the package index. Resolves a copy, so that the check does not change the files.
+# Needs access to the package index. The pins are resolved in a copy, so that the check does not change the files.
 pins-check: .venv/.dev-installed  ## check that requirements/*.txt match `make pins` and have wheels for every supported Python
 	@$(BIN)/python -m checks.pins
 	@rm -rf .venv/pins && cp -R requirements .venv/pins

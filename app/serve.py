@@ -35,7 +35,7 @@ def serve_api(settings: Settings) -> None:
 
     Raises:
         errors.BadSettings: a setting is missing or invalid, or the address is in use.
-        errors.SchemaMismatch: the database schema is not the version that this program requires.
+        errors.SchemaMismatch: this program cannot run on the schema of the database.
         errors.StoreUnavailable: Postgres is unavailable at startup. Later, requests get 503 in that case.
     """
     log.configure(settings.log_level)

@@ -61,15 +61,15 @@ def keys() -> None:
     "--rights",
     multiple=True,
     type=_RightsType(),
-    help=f"Rights of the key: {', '.join(Right)}. Comma-separated; repeatable. If omitted, or if only no-limit is "
-    "given, the key also gets read, write and cancel.",
+    help=f"Rights of the key: {', '.join(Right)}. Comma-separated; repeatable. Without a right other than no-limit, "
+    "the key also gets read, write and cancel.",
 )
 @click.option(
     "--also",
     "additional_projects",
     multiple=True,
     metavar="PROJECT",
-    help="Additional project that the key may use; repeatable.",
+    help="Name of an additional project that the key may use; repeatable.",
 )
 @click.option("--name", help="Name shown in lists.")
 def create_key(
@@ -170,7 +170,7 @@ def show_project(project: str) -> None:
     default=100,
     show_default=True,
     type=click.IntRange(1, 100_000),
-    help="Maximum rows; older entries are omitted.",
+    help="Maximum number of entries; older entries are omitted.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON Lines.")
 def audit(project: str | None, since_s: float | None, limit: int, *, as_json: bool) -> None:

@@ -63,7 +63,11 @@ def main() -> None:
 @main.command()
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Number of worker processes.")
 def up(workers: int) -> None:
-    """Run the complete stack on this machine: Postgres, Valkey, a small model, API, workers, sweeper, Flower."""
+    """Run all parts on this machine until Ctrl-C.
+
+    Starts Postgres, Valkey, a small model, API, workers, sweeper and Flower. If there is a configuration file for
+    models, its models are used instead of the small model.
+    """
     _check_local_packages()
     from local.up import up as run
 
@@ -72,7 +76,10 @@ def up(workers: int) -> None:
 
 @main.command()
 def demo() -> None:
-    """Run one background response to completion and cancel another one, on a separate stack."""
+    """Demonstrate a background response and a cancellation.
+
+    Uses the stack that is running on this machine, or else starts a new one and stops it at the end.
+    """
     _check_local_packages()
     from local.demo import demo as run
 
@@ -81,7 +88,10 @@ def demo() -> None:
 
 @main.command()
 def doctor() -> None:
-    """Check the settings and every dependency, and print how to fix each problem."""
+    """Check the settings and all dependencies.
+
+    Prints how to fix each problem. The exit status is 1 if there is one.
+    """
     from local.doctor import doctor as run
 
     if not run():
@@ -110,7 +120,10 @@ def worker(lanes: str | None) -> None:
 
 @main.command()
 def sweeper() -> None:
-    """Run the sweeper, which dispatches waiting responses and recovers those of lost workers."""
+    """Run a sweeper.
+
+    It dispatches waiting responses, recovers the responses of lost workers, and ends overdue responses.
+    """
     reload_signal.block()
     from cli.sweeper import run_sweeper
 
@@ -119,7 +132,7 @@ def sweeper() -> None:
 
 @main.command()
 def flower() -> None:
-    """Serve Flower, the monitoring page for workers and tasks."""
+    """Serve Flower, which monitors workers."""
     from worker.consumer.flower import run
 
     run(settings.load())
@@ -127,7 +140,10 @@ def flower() -> None:
 
 @main.command()
 def migrate() -> None:
-    """Upgrade the database schema to the version of this program."""
+    """Upgrade the schema of the database.
+
+    Does nothing if the schema is up to date, or newer and this program can run on it.
+    """
     from alembic.util import CommandError
     from sqlalchemy.exc import OperationalError
 

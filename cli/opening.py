@@ -13,7 +13,7 @@ def open_checked_core() -> Iterator[Core]:
 
     Raises:
         errors.BadSettings: a setting is missing or invalid.
-        errors.SchemaMismatch: the database has the schema of another program version.
+        errors.SchemaMismatch: this program cannot run on the schema of the database.
         errors.StoreUnavailable: Postgres cannot be reached.
     """
     with open_core(settings.load()) as core:

@@ -58,7 +58,7 @@ def list_prompts(project: str) -> None:
 
 @prompts.command("show")
 @click.argument("prompt_id")
-@click.option("--version", help="Version to show, with its template.")
+@click.option("--version", help="Number of a version, which is shown with its template.")
 @project_option
 def show_prompt(prompt_id: str, version: str | None, project: str) -> None:
     """Show a prompt or one of its versions."""
@@ -79,7 +79,8 @@ def show_prompt(prompt_id: str, version: str | None, project: str) -> None:
 def add_version(prompt_id: str, file: IO[bytes], *, make_default: bool, project: str) -> None:
     """Add a version from FILE to a prompt and print the version.
 
-    FILE is JSON or TOML with the field template, or `-` for standard input.
+    FILE is JSON or TOML, or `-` for standard input. It has the fields of `POST /v1/prompts/{id}/versions`: template,
+    make_default.
     """
     request = _read_request(CreatePromptVersion, file)
     request = request.model_copy(update={"make_default": make_default or request.make_default})
@@ -89,9 +90,9 @@ def add_version(prompt_id: str, file: IO[bytes], *, make_default: bool, project:
 
 @prompts.command("change")
 @click.argument("prompt_id")
-@click.option("--name")
-@click.option("--description")
-@click.option("--default-version", help="Version that is used if a request contains no version.")
+@click.option("--name", help="New name.")
+@click.option("--description", help="New description.")
+@click.option("--default-version", help="Number of the version that is used if a request contains no version.")
 @project_option
 def update_prompt(
     prompt_id: str, name: str | None, description: str | None, default_version: str | None, project: str

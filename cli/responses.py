@@ -27,7 +27,9 @@ def responses() -> None:
     "--status", type=click.Choice([status.value for status in Status]), help="Show only responses with this status."
 )
 @click.option("--model", help="Show only responses of this model.")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="Maximum rows.")
+@click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="Maximum number of responses."
+)
 def list_responses(project: str | None, status: str | None, model: str | None, limit: int) -> None:
     """List responses, newest first."""
     with open_checked_core() as core:
@@ -102,7 +104,7 @@ def cancel_responses(response_ids: tuple[str, ...]) -> None:
 
 @responses.command("requeue")
 @click.argument("response_ids", nargs=-1, required=True)
-@click.option("--project", help="Reject responses of other projects.")
+@click.option("--project", help="Reject responses that belong to other projects.")
 def requeue_responses(response_ids: tuple[str, ...], project: str | None) -> None:
     """Create new responses from responses that failed, were cancelled or are incomplete.
 

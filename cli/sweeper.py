@@ -75,7 +75,7 @@ def run_sweeper(settings: Settings) -> None:
 
     Raises:
         errors.BadSettings: a setting is missing or invalid.
-        errors.SchemaMismatch: the database has the schema of another program version.
+        errors.SchemaMismatch: this program cannot run on the schema of the database.
         errors.StoreUnavailable: Postgres is unavailable at startup. After startup, failed sweeps are repeated.
     """
     log.configure(settings.log_level)

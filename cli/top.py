@@ -29,14 +29,20 @@ from core.log import escape_unprintable
     help="Refresh interval of --watch in seconds.",
 )
 @click.option(
-    "--rows", "max_rows", default=30, show_default=True, type=click.IntRange(min=1), help="Maximum groups shown."
+    "--rows",
+    "max_rows",
+    default=30,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Maximum number of groups shown.",
 )
 def top(as_json: bool, watch: bool, interval_s: float, max_rows: int) -> None:
-    """Show waiting and running responses, the wait reasons, the workers' slots and the unavailable models.
+    """Show waiting and running responses, and workers.
 
-    Responses are grouped by lane, tier, project and model; the groups with the most waiting responses come first.
-    `oldest` is the age of the group's oldest waiting response. A draining worker was stopped: it claims no more
-    responses. A model is unavailable if its circuit is open.
+    Also shows why responses wait, the workers' slots and the unavailable models. Responses are grouped by lane, tier,
+    project and model; the groups with the most waiting responses come first. `oldest` is the age of the group's oldest
+    waiting response. A draining worker was stopped: it claims no more responses. A model is unavailable if its circuit
+    is open.
     """
     with open_checked_core() as core:
         if not watch:

@@ -39,16 +39,16 @@ POLL_THREADS = 64
 
 
 class Schema:
-    """Checks that the database schema matches this program."""
+    """Checks that this program can run on the schema of the database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def check(self) -> None:
-        """Check the schema version.
+        """Check the revision of the schema.
 
         Raises:
-            errors.SchemaMismatch: the schema is missing, or is older or newer than this program requires.
+            errors.SchemaMismatch: this program cannot run on the schema of the database.
             errors.StoreUnavailable: Postgres is unavailable.
         """
         schema_version.check(self._database)

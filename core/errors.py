@@ -2,7 +2,7 @@
 
 Error:
 ├── BadSettings: a setting or the configuration file is invalid
-├── SchemaMismatch: the database schema is not the one that this program requires
+├── SchemaMismatch: this program cannot run on the schema of the database
 ├── InvalidRequest: the request is invalid; nothing was stored
 │   └── UnknownModel: no model has this name
 ├── InvalidKey: the API key is missing, unknown or revoked

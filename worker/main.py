@@ -28,7 +28,7 @@ def run(settings: Settings) -> None:
 
     Raises:
         errors.BadSettings: a setting is missing or invalid.
-        errors.SchemaMismatch: the database schema does not match this version of the program.
+        errors.SchemaMismatch: this program cannot run on the schema of the database.
         errors.StoreUnavailable: Postgres is unavailable at startup. After startup, the worker waits for it.
     """
     log.configure(settings.log_level)

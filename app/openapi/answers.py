@@ -7,21 +7,27 @@ from core.jsonio import JsonObject
 
 _HEADERS = {
     "x-request-id": ("string", "Identifies the request in the server's log."),
-    "ETag": ("string", "Pass it as `If-None-Match` with the next poll."),
+    "ETag": (
+        "string",
+        "Send it as `If-None-Match` with the next poll, which gets 304 if the response has not changed.",
+    ),
     "openai-poll-after-ms": (
         "integer",
         "Milliseconds to wait before the next poll. Present until the response has ended.",
     ),
     "Preference-Applied": ("string", "The wait that was applied, such as `wait=10`."),
-    "Retry-After": ("integer", "Seconds to wait before retrying."),
-    "retry-after-ms": ("integer", "Milliseconds to wait before retrying."),
-    "x-ratelimit-limit-requests": ("integer", "Responses that the project may create per minute."),
-    "x-ratelimit-remaining-requests": ("integer", "Responses that the project may create now."),
+    "Retry-After": ("integer", "Time to wait before a retry, in seconds."),
+    "retry-after-ms": ("integer", "Time to wait before a retry, in milliseconds."),
+    "x-ratelimit-limit-requests": ("integer", "Responses of the model that the project may create per minute."),
+    "x-ratelimit-remaining-requests": ("integer", "Responses of the model that the project may create now."),
     "x-ratelimit-reset-requests": ("string", "Time until the request limit is fully available again, such as `20s`."),
-    "x-ratelimit-limit-tokens": ("integer", "Tokens that the project may use per minute."),
-    "x-ratelimit-remaining-tokens": ("integer", "Tokens that the project may use now."),
+    "x-ratelimit-limit-tokens": ("integer", "Tokens of the model that the project may use per minute."),
+    "x-ratelimit-remaining-tokens": ("integer", "Tokens of the model that the project may use now."),
     "x-ratelimit-reset-tokens": ("string", "Time until the token limit is fully available again, such as `20s`."),
-    "x-ratelimit-over-limit": ("string", "`yes` if the response exceeds the limit and uses spare capacity."),
+    "x-ratelimit-over-limit": (
+        "string",
+        "`yes` if the request exceeds the limit, so that its response uses spare capacity.",
+    ),
     "WWW-Authenticate": ("string", "`Bearer`."),
     "x-should-retry": (
         "string",
@@ -54,7 +60,7 @@ _ERRORS: dict[int, _ErrorAnswer] = {
     500: _ErrorAnswer("ServerError", "The server or the model server failed.", ("x-should-retry",)),
     503: _ErrorAnswer(
         "Unavailable",
-        "The database is unavailable, too many requests are waiting, or the server is shutting down.",
+        "The database is unavailable, too many requests are waiting or are large, or the server is shutting down.",
         ("Retry-After",),
     ),
 }

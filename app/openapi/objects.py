@@ -89,7 +89,7 @@ class ApiKey(BaseModel):
     object: Literal["project.api_key"]
     project_id: str
     name: str | None
-    hint: str = Field(description="The last characters of the key, to identify it.")
+    hint: str = Field(description="The last characters of the secret, by which people recognize the key.")
     rights: list[Right]
     created_at: int = Field(description="Unix seconds.")
     rotated_at: int | None = Field(description="Unix seconds.")
@@ -124,7 +124,7 @@ class ModelList(BaseModel):
 
 
 class Health(BaseModel):
-    """The process is running. `not reloaded`: the configuration file was invalid when it was last read again."""
+    """The process is running. `not reloaded`: it could not use the configuration file when it last read it again."""
 
     status: Literal["ok"]
     version: str
@@ -132,7 +132,7 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """The server can accept requests. While Redis is unreachable, responses wait in Postgres."""
+    """The server can accept requests. While Valkey or Redis is unreachable, new responses wait in Postgres."""
 
     status: Literal["ok"]
     postgres: Literal["ok"]

@@ -23,7 +23,7 @@ def string_schema(**constraints: Any) -> JsonObject:
 LIMIT = parameter(
     "query",
     "limit",
-    "The maximum number of objects per page.",
+    "The maximum number of objects per page. A page of responses or items ends earlier if it exceeds 32 MB.",
     {"type": "integer", "minimum": 1, "maximum": query.PAGE_LIMIT, "default": query.PAGE_DEFAULT},
 )
 ORDER = parameter(

@@ -100,7 +100,7 @@ def _single_key_operations() -> JsonObject:
             "post": authenticated_operation(
                 "rotateApiKey",
                 "Projects",
-                "Rotate an API key, keeping its ID and rights",
+                "Replace the secret of an API key; the key keeps its ID and rights",
                 *(_PROJECT_ID, _KEY_ID),
                 successes=json_success("NewApiKey", "API key rotated. Its new secret is returned only once."),
             ),

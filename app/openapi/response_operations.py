@@ -33,7 +33,7 @@ _INCLUDE = parameter(
 _STREAM = parameter(
     "query",
     "stream",
-    "Stream the events of a background response instead of returning it: past events first, then each new event.",
+    "Stream the events of a background response instead of returning its object: past events first, then new ones.",
     {"type": "boolean", "default": False},
 )
 _STARTING_AFTER = parameter(
@@ -42,9 +42,7 @@ _STARTING_AFTER = parameter(
     "With `stream`, the `sequence_number` of the last event received. Only later events are sent.",
     {"type": "integer"},
 )
-_OBFUSCATION = parameter(
-    "query", "include_obfuscation", "Accepted without effect: events are never padded.", {"type": "boolean"}
-)
+_OBFUSCATION = parameter("query", "include_obfuscation", "Has no effect: events are never padded.", {"type": "boolean"})
 _WAIT_REASON = parameter(
     "query",
     "wait_reason",
@@ -54,7 +52,8 @@ _WAIT_REASON = parameter(
 _PREFER = parameter(
     "header",
     "Prefer",
-    f"`wait=10` waits up to 10 seconds for the response to end. The maximum is {query.WAIT_LIMIT_S} seconds.",
+    "With `wait=10`, the server waits up to 10 seconds for the response to end. The maximum is "
+    f"{query.WAIT_LIMIT_S} seconds.",
     string_schema(examples=["wait=10"]),
 )
 _IF_NONE_MATCH = parameter(
@@ -63,7 +62,8 @@ _IF_NONE_MATCH = parameter(
 _IDEMPOTENCY_KEY = parameter(
     "header",
     "Idempotency-Key",
-    "For 24 hours, a request with the same key and body returns the same response. With a different body, it gets 400.",
+    "Printable ASCII characters except commas. For 24 hours, a request with the same key and body returns the same "
+    "response; a request with the same key and a different body gets 400.",
     string_schema(minLength=1, maxLength=parsing.MAX_KEY_LENGTH),
 )
 _STATUS = parameter("query", "status", "Only responses with this status.", string_schema(enum=list(Status)))
@@ -71,7 +71,7 @@ _MODEL = parameter("query", "model", "Only responses of this model.", string_sch
 _METADATA = parameter(
     "query",
     "metadata",
-    "Only responses whose metadata has all of these pairs, such as `metadata[team]=search`.",
+    "Only responses with all of these pairs in their metadata, such as `metadata[team]=search`.",
     {"type": "object", "additionalProperties": string_schema()},
     style="deepObject",
     explode=True,
@@ -93,8 +93,9 @@ def _collection_operations() -> JsonObject:
                 _IDEMPOTENCY_KEY,
                 description="With `background: true`, the response is returned immediately with status `queued`."
                 " Otherwise, the request waits and returns the final response; whitespace before the JSON keeps"
-                " the connection alive. If the client disconnects, the response is cancelled. If the response is"
-                " deleted in the meantime, the request returns 404.",
+                " the connection alive. If the client disconnects, the response is cancelled, unless the request has an"
+                " `Idempotency-Key`, with which the client can repeat it. If the response is deleted while the request"
+                " waits, the request returns 404.",
                 requestBody=request_body("CreateResponse", _REQUEST_EXAMPLE),
                 successes={
                     "200": answers.with_event_stream(

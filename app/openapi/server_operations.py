@@ -27,7 +27,7 @@ def _model_operations() -> JsonObject:
                 "listModels",
                 "Models",
                 "List the models",
-                successes=json_success("ModelList", "All models."),
+                successes=json_success("ModelList", "All models of the configuration."),
             ),
         },
         "/v1/models/{name}": {

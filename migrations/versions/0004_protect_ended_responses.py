@@ -1,11 +1,11 @@
 """Protect all data of ended responses: their rows, their events and their usage.
 
-Lock: `responses`, `response_events` and `usage_ledger`, for an instant each, after running transactions. Deploy:
-before or after the code; programs of earlier revisions make none of the rejected changes. Size: no effect.
+Lock: `responses`, `response_events` and `usage_ledger`, for an instant each; it waits for running transactions. Deploy:
+before the code. Programs of earlier revisions cannot run on it: they cannot read large fields that are stored as
+contents. Size: no effect.
 
-The conditions of triggers are evaluated without a call of their functions, and a trigger for columns is considered only
-if a statement sets one of these columns. Therefore claims, renewals, batches of events and the deletion of logs do not
-become slower.
+A trigger's condition is evaluated without calling its function, and triggers for columns fire only if a statement sets
+one of them, so that claims, renewals, batches of events and the deletion of events cost nothing.
 """
 
 from alembic import op
