@@ -1,6 +1,6 @@
 """${message}.
 
-Lock: ... Deploy: ... Size: ...
+Lock: ... Deploy: before the code that requires it. Programs of earlier revisions: ... Size: ...
 """
 
 from alembic import op
