@@ -78,13 +78,13 @@ COMMON_REFUSALS = (
     Refusal(
         400,
         "invalid_value",
-        "a header of the table below is empty, not ASCII or, except lists, repeated",
+        "a header of the table below is empty, not ASCII, or repeated (only headers with lists can be repeated)",
         "test_a_poll_with_an_unreadable_header_is_rejected_by_name",
     ),
     Refusal(
         400,
         "invalid_value",
-        "a query parameter, except `include`, has different values",
+        "a query parameter is repeated with another value (only `include` can have several)",
         "test_an_invalid_filter_is_rejected",
     ),
     Refusal(404, None, "unknown path", "test_a_request_for_an_unknown_path_gets_404_in_the_error_format"),
@@ -224,7 +224,7 @@ ENDPOINTS = (
             Refusal(
                 503,
                 "server_busy",
-                "a body over 1 MB, while other large bodies are stored, for more than 30 s; with `Retry-After`",
+                "a body of 1 MB or more could not be stored within 30 s, because other large bodies were being stored; with `Retry-After`",
                 "test_a_large_body_without_capacity_in_time_gets_503",
             ),
         ),
@@ -246,7 +246,7 @@ ENDPOINTS = (
             Refusal(
                 400,
                 "invalid_request_error",
-                "a stream of a response that was not created with `background`",
+                "`stream` for a response that was not created with `background`",
                 "test_an_ended_foreground_response_cannot_be_streamed",
             ),
         ),
@@ -284,14 +284,14 @@ ENDPOINTS = (
     Endpoint(
         "GET /v1/responses/{id}/input_items",
         "`limit`, `order`, `after`, `include[]`",
-        "a list of the items of the context and of the response's own input; a page over 32 MB ends early",
+        "a list of the items of the context and of the response's own input; a page ends with the item that makes it exceed 32 MB",
         "test_the_pages_of_a_list_contain_all_items",
         (UNKNOWN_RESPONSE, UNKNOWN_INCLUDE, *INVALID_PAGE_QUERY),
     ),
     Endpoint(
         "GET /v1/responses",
-        "`limit`, `order`, `after`, `status`, `model`, `metadata[key]`; OpenAI has no such list",
-        "a list of the project's stored responses, newest first; a page over 32 MB ends early",
+        "`limit`, `order`, `after`, `status`, `model`, `metadata[key]`; not part of OpenAI's API",
+        "a list of the project's stored responses, newest first; a page ends with the response that makes it exceed 32 MB",
         "test_a_list_contains_the_documents_newest_first",
         (
             *INVALID_PAGE_QUERY,

@@ -15,21 +15,21 @@ ACCEPTED_VALUES_TEST = "test_every_valid_value_is_accepted_and_returned"
 
 INTRODUCTION = """# The tested contract of the API
 
-This page lists every endpoint, header and parameter with the name of the test that proves the entry.
-`python -m tests.contract.page` generates it from the tables in `tests/contract/`; a test fails if it is out of date.
+Look up an endpoint, a header or a parameter here; each entry names the test that proves it. To change the page, change
+the tables in `tests/contract/` and run `python -m tests.contract.page`; a test fails if the page is out of date.
 
 Every error is `{"error": {"message", "type", "param", "code"}}`, and all four fields are always present. The type is
-`invalid_request_error` unless stated otherwise. `param` is the location of the error, such as `input[0].content[1].type`.
-If a request is refused with 400, 403 or 413, or with 429 because of a limit of the project, nothing is stored. Types are
-not converted: `"1"` is not a number, and `1` is not a boolean. A null value has the same effect as omitting the
-parameter.
+`invalid_request_error` unless stated otherwise. `param` is the location of the error, such as
+`input[0].content[1].type`. If a request is refused with 400, 403 or 413, or with 429 because of a limit of the project,
+nothing is stored; the errors of responses that failed in the foreground are the exception. Types are not converted:
+`"1"` is not a number, and `1` is not a boolean. A null value has the same effect as omitting the parameter.
 """
 PARAMETERS_INTRODUCTION = f"""
 ## Parameters of create requests
 
 `{ACCEPTED_VALUES_TEST}` tests the accepted values, including the smallest and largest
-values and all enumerated names, and validates every response against the types that OpenAI publishes and, where they
-exist, those of Open Responses. Each refused value is a case of
+values and all enumerated names. It validates every response against the types that OpenAI publishes and, if there are
+any, the types of Open Responses. Each refused value is a case of
 `{WRONG_VALUES_TEST}`. The table groups refused values by the
 `code` of the error, and states the `param` of the error if it is not the parameter itself.
 """
