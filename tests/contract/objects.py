@@ -61,7 +61,7 @@ TEXT = Parameter(
     "text",
     "`{format, verbosity}`: format `text`, `json_object` or `json_schema` with `name` (64 letters, digits, `_`, `-`), "
     "`schema`, `strict`, `description`; verbosity `low`, `medium`, `high`",
-    "the format is sent as `response_format` if its schema is valid; the verbosity is echoed",
+    "the format is sent as `response_format` if its schema is valid; the verbosity is sent only with the Responses API",
     accepted_values=(
         AcceptedValue(None, DEFAULT_TEXT),
         AcceptedValue({}, DEFAULT_TEXT),

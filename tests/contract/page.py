@@ -31,7 +31,9 @@ PARAMETERS_INTRODUCTION = f"""
 values and all enumerated names. It validates every response against the types that OpenAI publishes and, if there are
 any, the types of Open Responses. Each refused value is a case of
 `{WRONG_VALUES_TEST}`. The table groups refused values by the
-`code` of the error, and states the `param` of the error if it is not the parameter itself.
+`code` of the error, and states the `param` of the error if it is not the parameter itself. *Echoed* parameters are
+returned in the response object. *Sent* parameters are sent to model servers, here with Chat Completions;
+[model-servers.md](model-servers.md) lists what is sent with both APIs.
 """
 
 
