@@ -124,7 +124,7 @@ class ModelList(BaseModel):
 
 
 class Health(BaseModel):
-    """The process is running. `not reloaded`: it could not use the configuration file when it last read it again."""
+    """The process is running. `not reloaded`: it could not use the configuration file at the last reload."""
 
     status: Literal["ok"]
     version: str

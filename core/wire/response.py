@@ -115,7 +115,13 @@ class ReasoningEcho(BaseModel):
 
 
 class ClientReason(StrEnum):
-    """Why a queued response does not run yet."""
+    """Why a queued response does not run yet.
+
+    `starting`: a worker is about to start it. `turn`: other responses may come first. `project_limit`: the project runs
+    as many responses as it may. `model_capacity`, `capacity`: the model, or all workers, run as many responses as they
+    can. `model_unavailable`: no server of the model is available. `no_worker`: no worker can run it at present.
+    `retry`: an earlier run was lost or had no model server, and the next run is due later.
+    """
 
     STARTING = "starting"
     TURN = "turn"
@@ -176,7 +182,7 @@ class Response(BaseModel):
     top_logprobs: int
     top_p: float
     truncation: Literal["auto", "disabled"]
-    usage: Usage | None = Field(description="Set after the end, if the tokens are known.")
+    usage: Usage | None = Field(description="Null until the end, and if the response failed or was cancelled.")
     user: str | None
     wait_reason: ClientReason = Field(
         default_factory=lambda: ClientReason.TURN,
