@@ -10,7 +10,7 @@ from core.tenants.rights import Right
 
 log = logging.getLogger(__name__)
 
-_MIN_INTERVAL_S = 1.0
+_MIN_CHECK_INTERVAL_S = 1.0
 
 
 def authenticate(exchange: Exchange) -> Caller:
@@ -19,17 +19,18 @@ def authenticate(exchange: Exchange) -> Caller:
     Raises:
         errors.InvalidKey: the key is missing, unknown or revoked.
         errors.NotFound: the requested project does not exist, or the key has no access to it.
-        errors.InvalidRequest: the request contains two different projects, or a header that cannot be read.
+        errors.InvalidRequest: the request names two different projects, or contains a header that cannot be read.
     """
     return exchange.core.keys.caller(
-        bearer_key(exchange.environ.get("HTTP_AUTHORIZATION")), _requested_projects(exchange)
+        parse_bearer_key(exchange.environ.get("HTTP_AUTHORIZATION")), _requested_projects(exchange)
     )
 
 
 class Reauthentication:
     """Repeats the authentication of a request that waits, so that a revoked key ends the wait.
 
-    A wait is checked as often as the cached keys of a process expire, so it ends as soon as other requests would fail.
+    The check is repeated after the time for which a process caches keys. Other requests with a revoked key fail after
+    the same time.
     """
 
     def __init__(self, exchange: Exchange) -> None:
@@ -38,8 +39,8 @@ class Reauthentication:
 
     @property
     def interval_s(self) -> float:
-        """The interval between two checks: `BACKBURNER_KEY_CACHE_S`, at least a second."""
-        return max(_MIN_INTERVAL_S, self._exchange.core.settings.key_cache_s)
+        """The interval between two checks: `BACKBURNER_KEY_CACHE_S`, but at least one second."""
+        return max(_MIN_CHECK_INTERVAL_S, self._exchange.core.settings.key_cache_s)
 
     def repeat_if_due(self) -> None:
         """Authenticate again if the interval has passed. While Postgres is unavailable, the earlier result is valid.
@@ -68,7 +69,7 @@ def check_right(caller: Caller, right: Right) -> None:
         raise errors.Forbidden(f"This API key lacks the right '{right}', which the request requires.")
 
 
-def bearer_key(header: str | None) -> str:
+def parse_bearer_key(header: str | None) -> str:
     """Return the API key in an Authorization header.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Reads the JSON body of a request: limits of size and nesting, compression, encoding, names."""
+"""Reads the JSON body of a request, and checks its size, compression, encoding, nesting and names."""
 
 import json
 import re
@@ -17,18 +17,22 @@ from core import errors
 from core.jsonio import JsonObject
 
 _JSON_TYPE = "application/json"
-# Only this part of a body is searched, to limit the time spent on a request that is rejected anyway.
+# Only the beginning of a body is searched for the parameter that is nested too deeply, because the request is rejected
+# anyway.
 _SEARCH_LIMIT_BYTES = 1024 * 1024
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{},:]', re.DOTALL)
-# Parameters whose content the client defines. A path inside one is not a parameter, so the error names the parameter.
+# Parameters whose keys the client defines. For a value inside such a parameter, the error names the parameter.
 _CLIENT_DATA = re.compile(r"(text\.format\.schema|tools\[\d+\]\.parameters|metadata)\b")
+
+# More parts of a path than `_CLIENT_DATA` can match.
+_MAX_PATH_PARTS = 6
 
 _DEPTH_ERROR_MESSAGE = "depth limit exceeded"  # orjson's message
 _NESTING_RESERVE = 8  # levels that surround the body when it is stored
 _NESTING_LIMIT = 200  # below orjson's limits, so a body that orjson rejects always exceeds it
 
 
-def json_body(exchange: Exchange) -> JsonObject:
+def read_json_body(exchange: Exchange) -> JsonObject:
     """Read the request body as a JSON object.
 
     Raises:
@@ -36,11 +40,11 @@ def json_body(exchange: Exchange) -> JsonObject:
         errors.RequestTooLarge: the body exceeds the size limit.
         errors.ServerBusy: no thread is available to wait for the body.
     """
-    return decode_body(_read_exchange(exchange))
+    return decode_body(_read_exchange_body(exchange))
 
 
-def reserved_json_body(exchange: Exchange) -> tuple[JsonObject, ExitStack]:
-    """Read the request body as `json_body` does, but decode a large body only when there is capacity for it.
+def read_json_body_with_reservation(exchange: Exchange) -> tuple[JsonObject, ExitStack]:
+    """Read the request body as `read_json_body` does, but wait for the capacity for a large body before decoding it.
 
     Returns:
         The body, and the capacity that it occupies, which the caller must release.
@@ -48,16 +52,16 @@ def reserved_json_body(exchange: Exchange) -> tuple[JsonObject, ExitStack]:
     Raises:
         errors.ServerBusy: no thread is available to wait for the body, or there was no capacity in time.
     """
-    body_bytes = _read_exchange(exchange)
-    reservation = exchange.core.large_requests.reserve_bytes(len(body_bytes))
+    body_bytes = _read_exchange_body(exchange)
+    body_reservation = exchange.core.large_requests.reserve_bytes(len(body_bytes))
     try:
-        return decode_body(body_bytes), reservation
+        return decode_body(body_bytes), body_reservation
     except BaseException:
-        reservation.close()
+        body_reservation.close()
         raise
 
 
-def _read_exchange(exchange: Exchange) -> bytes:
+def _read_exchange_body(exchange: Exchange) -> bytes:
     limit_bytes = exchange.core.settings.body_limit_bytes
     return read_body(exchange.environ, limit_bytes, exchange.core.wait_slots.upload_slot())
 
@@ -73,7 +77,7 @@ def read_body(environ: WSGIEnvironment, limit_bytes: int, upload_slot: AbstractC
         errors.InvalidRequest: the content type or the encoding is not supported, or the body is not valid gzip.
         errors.RequestTooLarge: the body exceeds the size limit, before or after decompression.
     """
-    # An empty value also stands for one that is not ASCII, so it is not treated as an absent header.
+    # Granian replaces a value that is not ASCII by an empty one, so an empty value is not treated as an absent header.
     media_type: str = environ.get("CONTENT_TYPE", _JSON_TYPE).partition(";")[0].strip().lower()
     if media_type != _JSON_TYPE:
         raise errors.InvalidRequest("The body must be JSON, sent as Content-Type: application/json.")
@@ -110,6 +114,7 @@ def decode_body(body_bytes: bytes) -> JsonObject:
     if not isinstance(body, dict):
         raise errors.InvalidRequest(f"The body must be a JSON object, not {json_type(body)}.", code="invalid_type")
     # Most clients send what orjson would write, which contains no repeated name: comparing costs less than parsing.
+    # The slice removes the brackets that `_nest_body` added.
     if nested_bytes[_NESTING_RESERVE:-_NESTING_RESERVE] != body_bytes:
         _reject_repeated_names(body_bytes)
     _reject_invalid_names(body)
@@ -122,11 +127,11 @@ def _reject_repeated_names(body_bytes: bytes) -> None:
     Raises:
         errors.InvalidRequest: an object contains a name twice.
     """
-    json.loads(body_bytes, object_pairs_hook=_check_pairs, parse_int=str, parse_float=str)
+    json.loads(body_bytes, object_pairs_hook=_check_names, parse_int=str, parse_float=str)
 
 
-def _check_pairs(pairs: list[tuple[str, object]]) -> None:
-    """Check the names of one object; return nothing, so that the parsed body needs little memory."""
+def _check_names(pairs: list[tuple[str, object]]) -> None:
+    """Check the names of one object; return None instead of the object, so that parsing needs little memory."""
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
         name = next(name for name in names if names.count(name) > 1)
@@ -166,7 +171,7 @@ def _decompress(compressed: bytes, limit_bytes: int) -> bytes:
 
 
 def _read_bytes(environ: WSGIEnvironment, limit_bytes: int) -> bytes:
-    """Read a body; if it has a Content-Length, do not use Werkzeug's stream: it costs more than parsing the JSON."""
+    """Read a body. Only without a Content-Length use Werkzeug's stream, which costs more than parsing the JSON."""
     content_length: str = environ.get("CONTENT_LENGTH", "")
     if not content_length.isdecimal():
         return _read_bytes_without_length(environ, limit_bytes)
@@ -218,7 +223,7 @@ def find_deep_param(body_bytes: bytes, max_depth: int) -> str | None:
                 return _param_name(path)
             path.append("" if token == b"{" else 0)
         elif token in b"}]":
-            path[-1:] = []
+            del path[-1:]  # invalid JSON may close more levels than it opens
         elif token == b"," and path and isinstance(path[-1], int):
             path[-1] += 1
         elif token == b":" and path and last_string is not None:
@@ -229,7 +234,7 @@ def find_deep_param(body_bytes: bytes, max_depth: int) -> str | None:
 
 def _param_name(path: list[str | int]) -> str | None:
     """The parameter to report for a path in the body."""
-    path_text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path[:6])[1:]
+    path_text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path[:_MAX_PATH_PARTS])[1:]
     client_data = _CLIENT_DATA.match(path_text)
     if client_data:
         return client_data[1]

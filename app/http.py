@@ -88,7 +88,7 @@ class Exchange:
         return Request(self.environ)
 
     def header(self, name: str) -> str | None:
-        """A header that a request may contain once, except Content-Type and Content-Length; None if it is absent.
+        """A header that a request may contain only once; None if it is absent. Not for Content-Type or Content-Length.
 
         Raises:
             errors.InvalidRequest: the header is empty, unreadable or repeated.
@@ -99,7 +99,7 @@ class Exchange:
         return value
 
     def list_header(self, name: str) -> str | None:
-        """A header whose value is a list with commas, as a repeated header is; None if it is absent.
+        """A header whose value is a comma-separated list, the form of a repeated header; None if it is absent.
 
         Raises:
             errors.InvalidRequest: the header, or an element of its list, is empty or unreadable.
@@ -186,11 +186,11 @@ def with_etag(answer: Answer, exchange: Exchange) -> Answer:
     headers = (("ETag", etag), *answer.headers)
     condition = exchange.list_header("If-None-Match")
     # Most clients send the ETag of their last poll as it is: comparing it costs less than parsing a list.
-    if condition is not None and (condition == etag or _matches(condition, etag, exchange.method)):
+    if condition is not None and (condition == etag or _matches_etag(condition, etag, exchange.method)):
         return Answer(b"", 304, headers)
     return Answer(answer.body, answer.status, headers, answer.content_type)
 
 
-def _matches(condition: str, etag: str, method: str) -> bool:
+def _matches_etag(condition: str, etag: str, method: str) -> bool:
     """Whether the value of an If-None-Match header includes the ETag."""
     return not is_resource_modified({"REQUEST_METHOD": method, "HTTP_IF_NONE_MATCH": condition}, etag=etag)

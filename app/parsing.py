@@ -1,4 +1,4 @@
-"""Validates request bodies and idempotency keys; errors contain the name of the invalid parameter."""
+"""Validates idempotency keys and request bodies; errors in a body contain the name of the invalid parameter."""
 
 import hashlib
 from typing import Any, NoReturn, TypeVar
@@ -25,7 +25,8 @@ _TYPE_ERRORS = {
     "dict_type": "an object",
     "model_type": "an object",
 }
-# Unions of a plain and a structured form: pydantic reports an error in one branch, but both types are allowed.
+# Unions of a plain and a structured form, by the label of a branch: pydantic reports an error in this branch, but both
+# types are allowed.
 _ALTERNATIVE_TYPES = {"<list>": "a string or an array", "<mode>": "a string or an object"}
 # Pydantic's other error types, with the error code and the message.
 _VALUE_ERRORS = {
@@ -60,7 +61,7 @@ _DISCRIMINATOR_ERRORS = frozenset({"unknown_item", "unknown_part", "unknown_tool
 # Parameters of other vendors' servers. They have no effect here, and strict mode accepts them.
 _IGNORED_PARAMETERS = frozenset({"access_programs", "image", "client_metadata"})
 _KNOWN_PARAMETERS = frozenset(CreateResponse.model_fields) | UNSUPPORTED_PARAMETERS | _IGNORED_PARAMETERS
-MAX_KEY_LENGTH = 255
+MAX_IDEMPOTENCY_KEY_LENGTH = 255
 
 
 def create_response(body: JsonObject, *, strict: bool) -> CreateResponse:
@@ -88,15 +89,17 @@ def idempotency_key(exchange: Exchange, body: JsonObject) -> IdempotencyKey | No
     """The idempotency key of a request, with the hash of its body; None without an `Idempotency-Key` header.
 
     Raises:
-        errors.InvalidRequest: the key is empty, longer than `MAX_KEY_LENGTH`, unreadable, or contains a comma, as a
-            repeated header does.
+        errors.InvalidRequest: the key is empty, unreadable, longer than `MAX_IDEMPOTENCY_KEY_LENGTH`, or contains a
+            comma, as a repeated header does.
     """
     header = exchange.header("Idempotency-Key")
     if header is None:
         return None
     key = header.strip()
-    if not 0 < len(key) <= MAX_KEY_LENGTH or not key.isprintable():
-        raise errors.InvalidRequest(f"An Idempotency-Key must have 1 to {MAX_KEY_LENGTH} printable characters.")
+    if not 0 < len(key) <= MAX_IDEMPOTENCY_KEY_LENGTH or not key.isprintable():
+        raise errors.InvalidRequest(
+            f"An Idempotency-Key must have 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} printable characters."
+        )
     canonical = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
     return IdempotencyKey(key, hashlib.sha256(canonical).digest())
 
@@ -122,12 +125,12 @@ def validate(schema: type[Schema], body: JsonObject) -> Schema:
 
 
 def _raise_invalid_request(detail: ErrorDetails) -> NoReturn:
-    """Raise the API's error for an error that pydantic reports."""
+    """Raise an error of the API that describes an error of pydantic."""
     error_type, value, param = detail["type"], detail["input"], _param_path(detail["loc"])
-    limits = detail.get("ctx", {})
+    context = detail.get("ctx", {})  # the limits or allowed values that the value violates
     if error_type in _DISCRIMINATOR_ERRORS:
         param, value = f"{param}.type", value.get("type")
-        limits = {"expected": detail["msg"]}
+        context = {"expected": detail["msg"]}
         error_type = "missing" if value is None else "literal_error"
     if error_type == "literal_error" and not isinstance(value, str):
         error_type = "string_type"
@@ -136,8 +139,8 @@ def _raise_invalid_request(detail: ErrorDetails) -> NoReturn:
         message = f"Invalid type for '{param}': expected {expected_type}, but got {json_type(value)}."
         raise errors.InvalidRequest(message, param=param, code="invalid_type")
     code, message = _VALUE_ERRORS.get(error_type, ("invalid_value", "Invalid value for '{param}'."))
-    bound = limits.get("ge", limits.get("le"))
-    values = limits | {
+    bound = context.get("ge", context.get("le"))
+    values = context | {
         "param": param,
         "value": quote_value(value),
         "length": len(value) if isinstance(value, str) else None,

@@ -3,13 +3,13 @@
 import re
 from typing import TypedDict, get_args
 
-from app.http import LIST_ARGUMENTS, Exchange
+from app.http import LIST_ARGUMENTS, QUOTE_LIMIT, Exchange
 from core import errors
 from core.wire.request import Include
 from core.wire.status import Status
 
-PAGE_LIMIT = 100
-PAGE_DEFAULT = 20
+MAX_PAGE_SIZE = 100
+DEFAULT_PAGE_SIZE = 20
 WAIT_LIMIT_S = 60
 _METADATA = re.compile(r"metadata\[(.+)\]\Z", re.DOTALL)
 _INCLUDE_VALUES = frozenset(get_args(Include))
@@ -19,8 +19,8 @@ def is_stream_requested(exchange: Exchange) -> bool:
     """Whether a poll requests the response's events instead of the response.
 
     Raises:
-        errors.InvalidRequest: a parameter of the poll is invalid, even one without an effect here: events are never
-            padded, so `include_obfuscation` has none; no field of a response is optional, so `include` has none.
+        errors.InvalidRequest: a parameter of the poll is invalid. `include` and `include_obfuscation` are checked too,
+            although they have no effect on a poll.
     """
     include_values(exchange)
     starting_after(exchange)
@@ -70,7 +70,7 @@ def include_values(exchange: Exchange) -> frozenset[str]:
     values = [value for name in LIST_ARGUMENTS for value in exchange.arguments.getlist(name)]
     for value in values:
         if value not in _INCLUDE_VALUES:
-            raise errors.InvalidRequest(f"Invalid value for 'include': '{value[:100]}'.", param="include")
+            raise errors.InvalidRequest(f"Invalid value for 'include': '{value[:QUOTE_LIMIT]}'.", param="include")
     return frozenset(values)
 
 
@@ -78,13 +78,13 @@ def page_limit(exchange: Exchange) -> int:
     """The maximum number of entries on a page.
 
     Raises:
-        errors.InvalidRequest: the parameter is not a number from 1 to 100.
+        errors.InvalidRequest: `limit` is not a number from 1 to `MAX_PAGE_SIZE`.
     """
     text = exchange.arguments.get("limit")
     if text is None:
-        return PAGE_DEFAULT
-    if not re.fullmatch(r"[0-9]{1,3}", text, re.ASCII) or not 1 <= int(text) <= PAGE_LIMIT:
-        raise errors.InvalidRequest(f"limit must be between 1 and {PAGE_LIMIT}.", param="limit")
+        return DEFAULT_PAGE_SIZE
+    if not re.fullmatch(r"[0-9]{1,3}", text, re.ASCII) or not 1 <= int(text) <= MAX_PAGE_SIZE:
+        raise errors.InvalidRequest(f"limit must be between 1 and {MAX_PAGE_SIZE}.", param="limit")
     return int(text)
 
 
@@ -168,7 +168,7 @@ def text_argument(exchange: Exchange, name: str) -> str | None:
 def preferred_wait_s(exchange: Exchange) -> int | None:
     """The seconds that the client prefers to wait for the end instead of polling again (`Prefer: wait=10`).
 
-    The maximum is `WAIT_LIMIT_S`. None without a preference, or if it is zero or invalid.
+    The maximum is `WAIT_LIMIT_S`. None if the header contains no such preference, or its value is zero or invalid.
 
     Source: RFC 7240.
     """

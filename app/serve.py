@@ -25,13 +25,15 @@ _EXIT_GRACE_S = 5
 # only after its headers have arrived.
 HEADER_TIMEOUT_MS = 10_000
 MAX_HEADER_BYTES = 64 * 1024
-# Granian compares this size with what it has read only when it needs to read more: headers up to this size are always
-# accepted, and those up to `MAX_HEADER_BYTES` sometimes.
+# Granian checks this limit only before it reads more data: headers up to this size are always accepted, and longer
+# headers, up to `MAX_HEADER_BYTES`, sometimes.
 HEADER_BUFFER_BYTES = MAX_HEADER_BYTES // 2
 
 
 def serve_api(settings: Settings) -> None:
-    """Serve the API until SIGTERM or SIGINT; SIGHUP, which must be blocked, makes all processes read the models again.
+    """Serve the API until SIGTERM or SIGINT; after SIGHUP, all processes read the configuration file again.
+
+    The caller has blocked SIGHUP.
 
     Raises:
         errors.BadSettings: a setting is missing or invalid, or the address is in use.
@@ -53,19 +55,19 @@ def serve_api(settings: Settings) -> None:
         workers=settings.api_processes,
         blocking_threads=settings.api_threads,
         respawn_failed_workers=True,
-        # Streams end at the signal. Requests that wait for a complete answer have the same time as runs on workers.
+        # Streams end at the stop signal. Requests that wait for a complete answer have the drain time of workers.
         workers_kill_timeout=max(1, math.ceil(settings.drain_s) + _EXIT_GRACE_S),
         log_enabled=False,
         websockets=False,
         http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS, max_buffer_size=HEADER_BUFFER_BYTES),
     )
-    # Granian would replace its processes instead, which ends their streams.
+    # Granian's own handler of SIGHUP would replace its processes, which would end their streams.
     reload_signal.start_receiver(lambda: _forward_reload([process.inner.pid for process in server.wrks]))
     server.serve()
 
 
 def _forward_reload(process_ids: Sequence[int]) -> None:
-    """Send SIGHUP to the processes of the server; one that is still starting receives it when it is ready."""
+    """Send SIGHUP to the processes of the server; a process that is still starting handles it when it is ready."""
     for process_id in process_ids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process_id, signal.SIGHUP)
@@ -74,15 +76,15 @@ def _forward_reload(process_ids: Sequence[int]) -> None:
 def _check_address(host: str, port: int) -> None:
     """Check that no other program listens on the address.
 
-    Granian's processes share it with SO_REUSEPORT, so a second API would get half of the connections unnoticed. If the
-    other program does not share it, Granian ends with a backtrace.
+    Granian's processes share the address with SO_REUSEPORT, so a second API would get half of the connections
+    unnoticed. If the other program does not share the address, Granian ends with a backtrace.
 
     Raises:
         errors.BadSettings: the address is in use or cannot be used.
     """
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as listener:
+        family, socket_type, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket_type) as listener:
             # Connections of an API that has just stopped must not prevent a start.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)

@@ -26,10 +26,9 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 def _exit_with_parent(parent_pid: int) -> None:
     """Exit soon after the parent process has died: an orphaned process would continue to occupy the port."""
-    timer = threading.Event()
-    while not timer.wait(_PARENT_CHECK_INTERVAL_S):
-        if os.getppid() != parent_pid:
-            os._exit(1)
+    while os.getppid() == parent_pid:
+        time.sleep(_PARENT_CHECK_INTERVAL_S)
+    os._exit(1)
 
 
 def _stop_on_signal(signal_socket: socket.socket) -> None:
@@ -41,7 +40,7 @@ def _stop_on_signal(signal_socket: socket.socket) -> None:
     while signal_socket.recv(1)[0] not in _STOP_SIGNALS:
         pass
     _core.broadcaster.drain()
-    threading.Event().wait(_settings.drain_s)
+    time.sleep(_settings.drain_s)
     _core.wait_slots.release()
     os._exit(0)
 
@@ -57,7 +56,7 @@ def _open_signal_socket() -> socket.socket:
 def _limit_client_stalls() -> None:
     """Make the kernel drop clients that stop reading or become unreachable, because each one occupies a thread.
 
-    This function waits for the listening socket, because the server opens it after it has imported this module.
+    This function waits for the listening socket, because the server opens it after the import of this module.
     Connections inherit the options of the listening socket.
     """
     is_configured = False

@@ -1,4 +1,4 @@
-"""Answers a request that creates a foreground response with its final object, and sends spaces while it runs."""
+"""Answers requests that create a foreground response: sends spaces while the response runs, then its final object."""
 
 import time
 from collections.abc import Iterator
@@ -25,14 +25,14 @@ KEEP_ALIVE_INTERVAL_S = 1.0
 
 
 def create_and_wait(
-    exchange: Exchange, request: CreateResponse, idempotency_key: IdempotencyKey | None, reservation: ExitStack
+    exchange: Exchange, request: CreateResponse, idempotency_key: IdempotencyKey | None, body_reservation: ExitStack
 ) -> Answer:
     """Create a response and answer with its final object; if the client disconnects, the response is cancelled.
 
     Args:
         idempotency_key: the key of the request, if any. With a key, the client may repeat the request, so the response
             is not cancelled immediately, but only after no client has waited for it for some time.
-        reservation: the capacity that the request occupies until the response is created.
+        body_reservation: the capacity that the request occupies until the response is created.
     """
     wait_slots = exchange.core.wait_slots
     slot = wait_slots.take_slot()
@@ -41,7 +41,7 @@ def create_and_wait(
     except BaseException:
         slot.leave()
         raise
-    reservation.close()
+    body_reservation.close()
     exchange.allowance = new_response.allowance
     return _answer_when_ended(
         exchange, slot, new_response, is_stored=request.store, is_repeatable=idempotency_key is not None
@@ -78,9 +78,10 @@ def _final_answer(document_text: str) -> Answer:
     if document["status"] != Status.FAILED:
         return json_text(document_text)
     error = document["error"]
-    status, kind = HTTP_ERRORS[Code(error["code"])]
-    error_answer = envelope(status, kind, error["message"], code=error.get("type", error["code"]))
-    # The server has already retried for as long as a retry could help.
+    http_status, error_type = HTTP_ERRORS[Code(error["code"])]
+    # `type` is present only if it is more precise than `code`.
+    error_answer = envelope(http_status, error_type, error["message"], code=error.get("type", error["code"]))
+    # The worker has already repeated the model call for as long as a retry could help.
     return error_answer.with_headers({"x-should-retry": "false"})
 
 
@@ -109,8 +110,8 @@ def _keep_alive_body(
         )
     except (errors.InvalidKey, errors.NotFound) as error:
         wait_slots.cancel_orphan(response_id)
-        status, error_type = status_and_type(error)
-        yield _body_bytes(envelope(status, error_type, str(error), param=error.param, code=error.code))
+        http_status, error_type = status_and_type(error)
+        yield _body_bytes(envelope(http_status, error_type, str(error), param=error.param, code=error.code))
         return
     except GeneratorExit:
         # The client has disconnected. With an idempotency key, it may repeat the request.

@@ -10,14 +10,14 @@ _STARTED_AT = int(time.time())  # the configuration has no creation dates
 
 
 def list_models(exchange: Exchange) -> Answer:
-    """All configured models."""
+    """Answer with all configured models."""
     return json_object(
         {"object": "list", "data": [_model_object(name) for name in exchange.core.live_catalog.current.models]}
     )
 
 
 def get_model(exchange: Exchange) -> Answer:
-    """One model."""
+    """Answer with one model."""
     name = exchange.values["name"]
     if name not in exchange.core.live_catalog.current.models:
         raise errors.NotFound(f"The model '{name[:200]}' does not exist.", param="model", code="model_not_found")

@@ -13,7 +13,7 @@ def list_projects(exchange: Exchange) -> Answer:
 
 def create_project(exchange: Exchange) -> Answer:
     """Create a project."""
-    request = parsing.validate(CreateProject, bodies.json_body(exchange))
+    request = parsing.validate(CreateProject, bodies.read_json_body(exchange))
     return json_text(exchange.core.projects.create(exchange.caller, request, exchange.actor))
 
 
@@ -30,7 +30,7 @@ def list_keys(exchange: Exchange) -> Answer:
 
 def create_key(exchange: Exchange) -> Answer:
     """Create a key; only this answer contains its secret."""
-    request = parsing.validate(CreateKey, bodies.json_body(exchange))
+    request = parsing.validate(CreateKey, bodies.read_json_body(exchange))
     project_id = exchange.values["project_id"]
     return _uncached_answer(exchange.core.projects.create_key(exchange.caller, project_id, request, exchange.actor))
 

@@ -8,7 +8,7 @@ from core.prompts.prompt_requests import CreatePrompt, CreatePromptVersion, Upda
 
 def create_prompt(exchange: Exchange) -> Answer:
     """Create a prompt with its first version."""
-    request = parsing.validate(CreatePrompt, bodies.json_body(exchange))
+    request = parsing.validate(CreatePrompt, bodies.read_json_body(exchange))
     return json_text(exchange.core.prompts.create(exchange.caller.project_id, request, exchange.actor))
 
 
@@ -24,7 +24,7 @@ def get_prompt(exchange: Exchange) -> Answer:
 
 def update_prompt(exchange: Exchange) -> Answer:
     """Change a prompt's name, description or default version."""
-    request = parsing.validate(UpdatePrompt, bodies.json_body(exchange))
+    request = parsing.validate(UpdatePrompt, bodies.read_json_body(exchange))
     project_id, prompt_id = exchange.caller.project_id, exchange.values["prompt_id"]
     return json_text(exchange.core.prompts.update(project_id, prompt_id, request, exchange.actor))
 
@@ -38,7 +38,7 @@ def delete_prompt(exchange: Exchange) -> Answer:
 
 def add_version(exchange: Exchange) -> Answer:
     """Add a version to a prompt."""
-    request = parsing.validate(CreatePromptVersion, bodies.json_body(exchange))
+    request = parsing.validate(CreatePromptVersion, bodies.read_json_body(exchange))
     project_id, prompt_id = exchange.caller.project_id, exchange.values["prompt_id"]
     return json_text(exchange.core.prompts.add_version(project_id, prompt_id, request, exchange.actor))
 

@@ -19,21 +19,21 @@ POLL_AFTER_MS = "1000"
 
 def create_response(exchange: Exchange) -> Answer:
     """Create a response, and answer with its initial object, its event stream or its final object."""
-    body, reservation = bodies.reserved_json_body(exchange)
-    with reservation:
+    body, body_reservation = bodies.read_json_body_with_reservation(exchange)
+    with body_reservation:
         request = parsing.create_response(body, strict=exchange.core.settings.strict_params)
         key = parsing.idempotency_key(exchange, body)
-        return _create_and_answer(exchange, request, key, reservation)
+        return _create_and_answer(exchange, request, key, body_reservation)
 
 
 def _create_and_answer(
-    exchange: Exchange, request: CreateResponse, key: IdempotencyKey | None, reservation: ExitStack
+    exchange: Exchange, request: CreateResponse, key: IdempotencyKey | None, body_reservation: ExitStack
 ) -> Answer:
     if request.stream:
-        return streaming.create_stream(exchange, request, key, reservation)
+        return streaming.create_stream(exchange, request, key, body_reservation)
     if request.background:
         return _create_in_background(exchange, request, key)
-    return foreground.create_and_wait(exchange, request, key, reservation)
+    return foreground.create_and_wait(exchange, request, key, body_reservation)
 
 
 def _create_in_background(
@@ -49,10 +49,10 @@ def get_response(exchange: Exchange) -> Answer:
     # Most polls have no query string: looking for six absent parameters would double their cost.
     if not exchange.has_query:
         return _poll_response(exchange)
-    wants_reason = query.is_wait_reason_requested(exchange)
+    is_reason_requested = query.is_wait_reason_requested(exchange)
     if query.is_stream_requested(exchange):
         return streaming.stream_response(exchange, query.starting_after(exchange))
-    return _poll_response(exchange, wants_reason=wants_reason)
+    return _poll_response(exchange, is_reason_requested=is_reason_requested)
 
 
 def delete_response(exchange: Exchange) -> Answer:
@@ -68,14 +68,14 @@ def cancel_response(exchange: Exchange) -> Answer:
     return json_text(exchange.core.responses.cancel(exchange.caller, response_id, request_id=exchange.request_id))
 
 
-def _poll_response(exchange: Exchange, *, wants_reason: bool = False) -> Answer:
+def _poll_response(exchange: Exchange, *, is_reason_requested: bool = False) -> Answer:
     responses, response_id = exchange.core.responses, exchange.values["response_id"]
     document, has_ended = responses.get(exchange.caller, response_id)
     wait_s = None if has_ended else query.preferred_wait_s(exchange)
     has_waited = wait_s is not None and _wait_for_end(exchange, response_id, wait_s)
     if has_waited:
         document, has_ended = responses.get(exchange.caller, response_id)
-    if wants_reason:
+    if is_reason_requested:
         document = _add_wait_reason(exchange, document)
     headers = {} if has_ended else {"openai-poll-after-ms": POLL_AFTER_MS}
     if has_waited:
@@ -84,7 +84,7 @@ def _poll_response(exchange: Exchange, *, wants_reason: bool = False) -> Answer:
 
 
 def _add_wait_reason(exchange: Exchange, document: str) -> str:
-    """Add the reason why the response does not run to its document; other documents than of a queued response remain.
+    """Return the document of a queued response with the reason why it does not run, any other document unchanged.
 
     The caller has checked that the client may read the response.
     """

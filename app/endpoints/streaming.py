@@ -15,41 +15,46 @@ from core.wire.request import CreateResponse
 
 # Only a write reveals that the reader of a foreground response has disconnected; until then, the response still runs.
 FOREGROUND_PING_INTERVAL_S = 2.0
+# A value of `starting_after` with which a stream contains all events.
+_BEFORE_FIRST_EVENT = -1
 
 
 def create_stream(
-    exchange: Exchange, request: CreateResponse, idempotency_key: IdempotencyKey | None, reservation: ExitStack
+    exchange: Exchange, request: CreateResponse, idempotency_key: IdempotencyKey | None, body_reservation: ExitStack
 ) -> Answer:
     """Create a response and stream its events.
 
     A foreground response is cancelled when its reader disconnects, unless the request has an idempotency key.
 
     Args:
-        reservation: the capacity that the request occupies until the response is created.
+        body_reservation: the capacity that the request occupies until the response is created.
     """
     core = exchange.core
     slot = core.wait_slots.take_slot()
     try:
         new_response = core.creation.create(exchange.caller, request, idempotency_key)
-        reservation.close()
+        body_reservation.close()
         exchange.allowance = new_response.allowance
         heartbeat_s = (
             core.settings.ping_s if request.background else min(FOREGROUND_PING_INTERVAL_S, core.settings.ping_s)
         )
-        batches = _read_authenticated(exchange, new_response.id, -1, heartbeat_s, keeps_alive=not request.background)
+        batches = _read_authenticated(
+            exchange, new_response.id, _BEFORE_FIRST_EVENT, heartbeat_s, keeps_alive=not request.background
+        )
         # A new response already has events. If it has been deleted, the client can still get an HTTP error.
         first_batch = next(batches)
     except BaseException:
         slot.leave()
         raise
     on_close = (
-        _slot_release(slot)
+        _build_slot_release(slot)
         if request.background
-        else _foreground_end(
+        else _build_foreground_cleanup(
             core, slot, new_response.id, is_stored=request.store, is_repeatable=idempotency_key is not None
         )
     )
-    return sse.answer(_prepend_batch(first_batch, batches), -1, on_close, stall_s=core.settings.stall_s)
+    all_batches = _prepend_batch(first_batch, batches)
+    return sse.answer(all_batches, _BEFORE_FIRST_EVENT, on_close, stall_s=core.settings.stall_s)
 
 
 def stream_response(exchange: Exchange, starting_after: int) -> Answer:
@@ -58,7 +63,7 @@ def stream_response(exchange: Exchange, starting_after: int) -> Answer:
     core.streams.check(exchange.caller, response_id)
     slot = core.wait_slots.take_slot()
     batches = _read_authenticated(exchange, response_id, starting_after, core.settings.ping_s)
-    return sse.answer(batches, starting_after, _slot_release(slot), stall_s=core.settings.stall_s)
+    return sse.answer(batches, starting_after, _build_slot_release(slot), stall_s=core.settings.stall_s)
 
 
 def _read_authenticated(
@@ -90,11 +95,11 @@ def _prepend_batch(first_batch: list[bytes], batches: Generator[list[bytes]]) ->
         batches.close()
 
 
-def _slot_release(slot: WaitSlot) -> Callable[[StreamEnd], None]:
+def _build_slot_release(slot: WaitSlot) -> Callable[[StreamEnd], None]:
     return lambda _: slot.leave()
 
 
-def _foreground_end(
+def _build_foreground_cleanup(
     core: Core, slot: WaitSlot, response_id: str, *, is_stored: bool, is_repeatable: bool
 ) -> Callable[[StreamEnd], None]:
     def on_close(stream_end: StreamEnd) -> None:

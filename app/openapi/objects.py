@@ -1,4 +1,4 @@
-"""The objects in this server's answers. They only describe answers in the OpenAPI document and validate nothing."""
+"""The objects in this server's answers, only to describe them in the OpenAPI document; they validate nothing."""
 
 from typing import Literal
 

@@ -24,7 +24,7 @@ LIMIT = parameter(
     "query",
     "limit",
     "The maximum number of objects per page. A page of responses or items ends earlier if it exceeds 32 MB.",
-    {"type": "integer", "minimum": 1, "maximum": query.PAGE_LIMIT, "default": query.PAGE_DEFAULT},
+    {"type": "integer", "minimum": 1, "maximum": query.MAX_PAGE_SIZE, "default": query.DEFAULT_PAGE_SIZE},
 )
 ORDER = parameter(
     "query",

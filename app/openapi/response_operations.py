@@ -64,7 +64,7 @@ _IDEMPOTENCY_KEY = parameter(
     "Idempotency-Key",
     "Printable ASCII characters except commas. For 24 hours, a request with the same key and body returns the same "
     "response; a request with the same key and a different body gets 400.",
-    string_schema(minLength=1, maxLength=parsing.MAX_KEY_LENGTH),
+    string_schema(minLength=1, maxLength=parsing.MAX_IDEMPOTENCY_KEY_LENGTH),
 )
 _STATUS = parameter("query", "status", "Only responses with this status.", string_schema(enum=list(Status)))
 _MODEL = parameter("query", "model", "Only responses of this model.", string_schema())
