@@ -50,7 +50,7 @@ def check(database: Database) -> str:
         The revision of the schema.
 
     Raises:
-        errors.SchemaMismatch: the schema is missing, too old or too new; the message says which it is and what to do.
+        errors.SchemaMismatch: the schema is missing, too old or too new; the message describes the remedy.
         errors.StoreUnavailable: Postgres is unavailable.
     """
     with database.connection() as connection:

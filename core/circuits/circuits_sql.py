@@ -28,8 +28,8 @@ class Circuit:
     cause: str
 
 
-# If several responses find the servers unavailable, the first one opens the circuit; after that only its probe may
-# reopen it.
+# If several responses find the servers unavailable, the first of them opens the circuit; after that, only the circuit's
+# probe may reopen it.
 _OPEN = """
 insert into circuits as c (model, open_until, cause, error_code)
 values (%(model)s,
@@ -66,7 +66,7 @@ def open(  # noqa: A001  # the standard term for a circuit
         jitter: factor, greater than 0 and at most 1, by which the computed time is multiplied.
 
     Returns:
-        The circuit; None if nothing was written, because it was open and the response is not its probe.
+        The circuit; None if the circuit was already open and the response is not its probe, so nothing was written.
     """
     with connection.cursor(row_factory=class_row(Circuit)) as cursor:
         cursor.execute(
@@ -93,7 +93,7 @@ def close(connection: Connection, model: str) -> bool:
 def delete_old(connection: Connection, retention_s: float) -> None:
     """Delete circuits with an `open_until` more than `retention_s` seconds ago, unless their probe is running.
 
-    Either no response waits for the model, or the model is no longer configured.
+    If no probe was dispatched for so long, no response waits for the model, or the model is no longer configured.
     """
     connection.execute(
         "delete from circuits c where open_until < now() - %s * interval '1 s' and not exists"

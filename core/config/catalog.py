@@ -57,9 +57,8 @@ class ModelConfig(BaseModel):
     # closing tag, if the opening tag is part of the prompt template and the text therefore begins with reasoning.
     reasoning_format: Literal["field", "think_tags", "open_tag"] = "field"
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # Chat Completions only
-    concurrency: int | None = Field(
-        default=None, ge=1, le=2**31 - 1, strict=True
-    )  # maximum number of simultaneously running responses, over all its servers
+    # Maximum number of simultaneously running responses, over all servers of the model.
+    concurrency: int | None = Field(default=None, ge=1, le=2**31 - 1, strict=True)
     # Capabilities of the model. If not set, they are unknown and no request is rejected because of them.
     supports: frozenset[Capability] = frozenset()
     context_window: int | None = Field(default=None, ge=1, strict=True)  # in tokens, for prompt and output together
@@ -176,23 +175,26 @@ def load(path: Path | None) -> Catalog:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise errors.BadSettings(f"The configuration {path} is not TOML: {error}.") from error
     except ValidationError as error:
-        raise errors.BadSettings(f"The configuration {path}: {_describe(error.errors()[0])}") from error
+        raise errors.BadSettings(f"The configuration {path}: {_describe_error(error.errors()[0])}") from error
 
 
-def _describe(detail: ErrorDetails) -> str:
-    """Return the key and the reason of an invalid value, and what an unknown key probably means, as sentences."""
+def _describe_error(detail: ErrorDetails) -> str:
+    """Return the key of an invalid value and the reason, with a suggestion for an unknown key, as sentences."""
     path = [str(part) for part in detail["loc"]]
     reason = detail["msg"].removeprefix("Value error, ")
     message = f"{'.'.join(path)}: {reason}" if path else reason
-    hint = _correction(path, detail["input"]) if detail["type"] == "extra_forbidden" else ""
+    hint = _suggest_key(path, detail["input"]) if detail["type"] == "extra_forbidden" else ""
     return f"{message}. Did you mean {hint}?" if hint else f"{message}."
 
 
-def _correction(path: list[str], value: object) -> str:
-    """Return what an unknown key probably means; empty if nothing is similar."""
+def _suggest_key(path: list[str], value: object) -> str:
+    """Return the text that was probably intended instead of an unknown key; empty if no known key is similar."""
     *parents, key = path
-    if parents[:1] == ["models"] and isinstance(value, dict):
+    is_in_model = parents[:1] == ["models"]
+    if is_in_model and isinstance(value, dict):
         return f'[models."{".".join(path[1:])}"], with quotes'  # TOML splits a name at its dots
-    fields = ModelConfig.model_fields if parents[:1] == ["models"] else _ConfigFile.model_fields if not parents else {}
+    if parents and not is_in_model:
+        return ""
+    fields = ModelConfig.model_fields if is_in_model else _ConfigFile.model_fields
     matches = difflib.get_close_matches(key, fields, n=1)
     return f"`{matches[0]}`" if matches else ""

@@ -1,4 +1,4 @@
-"""What differs between two configurations, for the log."""
+"""Describes the differences between two configurations for the log."""
 
 from collections.abc import Iterable
 
@@ -13,12 +13,12 @@ def describe_changes(old: Catalog, new: Catalog) -> dict[str, str]:
     """
     old_tables, new_tables = old.limits.tables, new.limits.tables
     return {
-        "added": _join(new.models.keys() - old.models.keys()),
-        "removed": _join(old.models.keys() - new.models.keys()),
-        "changed": _join(
+        "added": _join_names(new.models.keys() - old.models.keys()),
+        "removed": _join_names(old.models.keys() - new.models.keys()),
+        "changed": _join_names(
             name for name in old.models.keys() & new.models.keys() if not new.models[name].is_same_as(old.models[name])
         ),
-        "limits": _join(
+        "limits": _join_names(
             project
             for project in old_tables.keys() | new_tables.keys()
             if old_tables.get(project) != new_tables.get(project)
@@ -26,5 +26,5 @@ def describe_changes(old: Catalog, new: Catalog) -> dict[str, str]:
     }
 
 
-def _join(names: Iterable[str]) -> str:
+def _join_names(names: Iterable[str]) -> str:
     return ",".join(sorted(names))

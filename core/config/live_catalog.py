@@ -44,7 +44,7 @@ class LiveCatalog:
         self._subscribers.append(function)
 
     def reload(self) -> None:
-        """Read the file again, and replace the current catalog; if that is impossible, log the reason and keep it.
+        """Read the file again and replace the current catalog; if the file is not usable, log why and keep the catalog.
 
         Only one thread may call this method.
         """
@@ -73,14 +73,14 @@ class LiveCatalog:
         return "not reloaded" if self.has_failed else "ok"
 
     def extend_health(self, health: Health) -> Health:
-        """Add the state to the details of a health; a restart would not repair the file, so it is not a problem."""
+        """Add the state to the details, but not to the problems, because a restart would not repair an invalid file."""
         return replace(health, details=health.details | {"configuration": self.state})
 
     def _check_replaceable(self, old_catalog: Catalog, new_catalog: Catalog) -> None:
         """Check that a running process can use a new catalog.
 
         Raises:
-            errors.BadSettings: it cannot.
+            errors.BadSettings: the new catalog changes the lanes, or defines no model although the old one does.
         """
         if new_catalog.lanes.by_tier != old_catalog.lanes.by_tier:
             raise errors.BadSettings(

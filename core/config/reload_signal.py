@@ -1,7 +1,8 @@
 """SIGHUP, with which operators request that a process reads its configuration file again.
 
 The signal is blocked in every thread and received by one thread that waits for it. Therefore no handler interrupts
-other code, handlers that libraries install have no effect, and a child process that is not ready yet does not end.
+other code, handlers that libraries install have no effect, and the signal does not end a child process that is still
+starting.
 """
 
 import logging

@@ -28,18 +28,20 @@ responses = sa.Table(
     sa.Column("run_until", INSTANT),  # deadline of the current run
     sa.Column("queued_until", INSTANT, nullable=False),  # deadline of the wait for a worker
     sa.Column("ends_by", INSTANT, nullable=False),  # deadline of the response, over all runs and waits
-    sa.Column("available_at", INSTANT, nullable=False, server_default=NOW),
-    sa.Column("dispatched_at", INSTANT),  # null while queued: the response waits in Postgres for dispatch
+    sa.Column("available_at", INSTANT, nullable=False, server_default=NOW),  # not dispatched before this time
+    sa.Column("dispatched_at", INSTANT),  # null in a queued response that waits in Postgres for dispatch
     sa.Column("stored", sa.Boolean, nullable=False, server_default="true"),  # false: cannot be retrieved by its ID
-    sa.Column("followed_until", INSTANT),  # foreground: a client waits at least until this time
+    sa.Column("followed_until", INSTANT),  # foreground: if not renewed by then, no client waits any more
     sa.Column("metadata", JSONB, nullable=False, server_default="{}"),  # a copy from the document, for filters of lists
     sa.Column("request", sa.Text, nullable=False),  # JSON, validated and with defaults
-    sa.Column("document", sa.Text, nullable=False),  # JSON that polls return; while running, polls add the output
+    sa.Column(
+        "document", sa.Text, nullable=False
+    ),  # JSON of the response object; polls of a running response add the output
     sa.Column("created_at", INSTANT, nullable=False, server_default=NOW),
     sa.Column("started_at", INSTANT),
     sa.Column("finished_at", INSTANT),
     sa.Column("events_n", sa.Integer),  # number of events in the log; set when the events are deleted
-    sa.Column("key_id", sa.Text),  # the key that created it, which may have been revoked
+    sa.Column("key_id", sa.Text),  # the API key of the create request; it may have been revoked
     # Credits reserved at creation; 0 if the response's tier uses no credits or the project has no limit.
     sa.Column("reserved_requests", sa.Integer, nullable=False, server_default="0"),
     sa.Column("reserved_tokens", sa.BigInteger, nullable=False, server_default="0"),

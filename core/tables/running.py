@@ -33,12 +33,14 @@ fair_shares = sa.Table(
 )
 
 
-# Models without an available server: no response is dispatched before `open_until`, then one response at a time.
+# Models whose servers are all unavailable: no response is dispatched before `open_until`, then one response at a time.
 circuits = sa.Table(
     "circuits",
     metadata,
     sa.Column("model", sa.Text, primary_key=True),
-    sa.Column("failures", sa.Integer, nullable=False, server_default="1"),  # consecutive openings
+    sa.Column(
+        "failures", sa.Integer, nullable=False, server_default="1"
+    ),  # number of openings since the circuit was last closed
     sa.Column("open_until", INSTANT, nullable=False),
     sa.Column("probe", sa.Text),  # the response that probes the servers while it is dispatched or running
     sa.Column("cause", sa.Text, nullable=False),

@@ -1,4 +1,4 @@
-"""The response object: one definition, from which objects are built, documented and checked.
+"""The response object: the one definition with which objects are built, documented and checked.
 
 Stored and sent objects are plain dictionaries. The functions here build them, with every key in every status.
 """
@@ -192,7 +192,7 @@ class Response(BaseModel):
 
 # The keys of every response object, in order.
 KEYS = tuple(name for name, field in Response.model_fields.items() if field.is_required())
-# Keys that a request has too, but with a value in another form.
+# Keys that a request also has, but with a value in another form.
 _CONVERTED_KEYS = frozenset({"reasoning", "service_tier", "text", "tool_choice", "tools"})
 _ECHOED_KEYS = tuple(name for name in KEYS if name in CreateResponse.model_fields and name not in _CONVERTED_KEYS)
 
