@@ -41,7 +41,7 @@ def _stop_on_signal(signal_socket: socket.socket) -> None:
         pass
     _core.broadcaster.drain()
     time.sleep(_settings.drain_s)
-    _core.wait_slots.release()
+    _core.wait_slots.release_responses()
     os._exit(0)
 
 

@@ -45,10 +45,10 @@ class Schema:
         self._database = database
 
     def check(self) -> None:
-        """Check the revision of the schema.
+        """Check that this program can run on the schema.
 
         Raises:
-            errors.SchemaMismatch: this program cannot run on the schema of the database.
+            errors.SchemaMismatch: the schema is missing, older than this program requires, or newer than it supports.
             errors.StoreUnavailable: Postgres is unavailable.
         """
         schema_version.check(self._database)
@@ -183,7 +183,7 @@ def _build_creation(
 
 def _build_wait_slots(settings: Settings, database: Database, endings: Endings, broadcaster: Broadcaster) -> WaitSlots:
     # Each waiting request occupies a thread. POLL_THREADS threads are reserved for requests that do not wait, such as
-    # polls; slow uploads of request bodies may occupy at most half of these.
-    wait_slots = max(1, settings.api_threads - POLL_THREADS)
-    upload_slots = max(1, (settings.api_threads - wait_slots) // 2)
-    return WaitSlots(database, endings, broadcaster, wait_slots=wait_slots, upload_slots=upload_slots)
+    # polls; slow uploads of request bodies may occupy at most half of the reserved threads.
+    wait_count = max(1, settings.api_threads - POLL_THREADS)
+    upload_count = max(1, (settings.api_threads - wait_count) // 2)
+    return WaitSlots(database, endings, broadcaster, wait_count=wait_count, upload_count=upload_count)

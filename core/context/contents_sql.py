@@ -10,10 +10,10 @@ from psycopg.errors import LockNotAvailable
 
 from core.database import Connection
 
-# Maximum number of contents per statement that reads them.
-_READ_COUNT = 8
+# Maximum number of contents per statement that reads contents.
+_READ_BATCH_SIZE = 8
 # How often an insert waits, each time up to `lock_timeout`, for a transaction that inserts the same content: that
-# transaction may insert many others before it is committed.
+# transaction may insert many other contents before it is committed.
 _MAX_LOCK_WAITS = 8
 
 
@@ -36,7 +36,7 @@ def insert(connection: Connection, project_id: str, contents: Mapping[str, str])
             with contextlib.suppress(LockNotAvailable), connection.transaction():
                 _insert_content(connection, project_id, content_id, contents[content_id])
                 break
-        else:
+        else:  # the last attempt, which raises LockNotAvailable if it fails too
             _insert_content(connection, project_id, content_id, contents[content_id])
 
 
@@ -74,17 +74,17 @@ def copy_references(connection: Connection, source_id: str, response_id: str) ->
 def read(connection: Connection, response_id: str, content_ids: Collection[str]) -> dict[str, str]:
     """Read contents of a response, by ID; IDs to which the response does not refer are omitted."""
     ids, contents = sorted(content_ids), dict[str, str]()
-    for start in range(0, len(ids), _READ_COUNT):
+    for start in range(0, len(ids), _READ_BATCH_SIZE):
         rows = connection.execute(
             "select c.id, c.data from response_contents r join contents c on c.project_id = r.project_id"
             " and c.id = r.content_id where r.response_id = %s and r.content_id = any (%s)",
-            (response_id, ids[start : start + _READ_COUNT]),
+            (response_id, ids[start : start + _READ_BATCH_SIZE]),
         )
         contents |= {str(row[0]): str(row[1]) for row in rows}
     return contents
 
 
-def sizes(connection: Connection, response_id: str) -> dict[str, int]:
+def read_sizes(connection: Connection, response_id: str) -> dict[str, int]:
     """Return the size in bytes of each content that a response refers to, by ID."""
     rows = connection.execute(
         "select c.id, octet_length(c.data) from response_contents r join contents c on c.project_id = r.project_id"
@@ -118,7 +118,7 @@ where l.id = listed.id and (
 
 
 def delete_released(connection: Connection, limit: int) -> int:
-    """Delete contents to which no response refers any more; return the number of deleted entries of the list.
+    """Delete released contents to which no response refers; return the number of removed entries of the table.
 
     Args:
         limit: maximum number of entries of `released_contents` to process.

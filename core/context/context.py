@@ -15,7 +15,7 @@ from core.wire.items import ItemReference
 from core.wire.request import CreateResponse
 from core.wire.status import Status, is_terminal
 
-# Maximum number of responses that own the items to which one request refers; each of them is read completely.
+# Maximum number of responses that contain the items to which one request refers; each of them is read completely.
 OWNERS_LIMIT = 100
 
 

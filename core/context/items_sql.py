@@ -28,7 +28,7 @@ def insert(connection: Connection, rows: Sequence[tuple[str, str, str]]) -> None
 
 @dataclass(frozen=True)
 class Owner:
-    """A response with the IDs of those of its items that a query asked for."""
+    """A response that contains searched items, and the IDs of these items."""
 
     response_id: str
     item_ids: list[str]

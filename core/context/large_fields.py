@@ -1,8 +1,8 @@
 """Large fields of stored JSON objects: stored separately as contents, and restored when the object is read.
 
-A stored object with large fields begins with the key `$contents`: for each of these fields, the IDs of the contents
-that together are the JSON text of its value. The field itself is null. Clients cannot send such a key, because they
-determine no key of a response object or of a packed request, only values.
+A stored object with large fields begins with the key `$contents`. Its value contains, for each large field, the IDs of
+the contents that together are the JSON text of the field; the field itself is null. Clients cannot send such a key,
+because they determine no key of a response object or of a packed request, only values.
 
 The text of a field is divided into contents of limited size, so that every statement remains much shorter than its
 timeout. The contexts of a chain begin with the same text, so the responses of a chain share most of these contents.
@@ -32,15 +32,19 @@ def extract_fields(stored_object: JsonObject, contents: dict[str, str]) -> JsonO
     """Replace the large fields of an object by references; add their text to `contents` by SHA-256 in hex."""
     texts = {name: jsonio.dumps(value) for name, value in stored_object.items() if isinstance(value, str | list | dict)}
     references = {name: _split_text(text, contents) for name, text in texts.items() if len(text) > MAX_FIELD_CHARACTERS}
-    return {_KEY: references} | stored_object | dict.fromkeys(references) if references else stored_object
+    if not references:
+        return stored_object
+    return {_KEY: references} | stored_object | dict.fromkeys(references)
 
 
 def _split_text(text: str, contents: dict[str, str]) -> list[str]:
+    """Add the chunks of a text to `contents`; return their IDs in order."""
     content_ids = []
     for start in range(0, len(text), CHUNK_CHARACTERS):
         chunk = text[start : start + CHUNK_CHARACTERS]
-        content_ids.append(hashlib.sha256(chunk.encode()).hexdigest())
-        contents[content_ids[-1]] = chunk
+        content_id = hashlib.sha256(chunk.encode()).hexdigest()
+        content_ids.append(content_id)
+        contents[content_id] = chunk
     return content_ids
 
 
@@ -58,7 +62,7 @@ def render_text(text: str, contents: Mapping[str, str]) -> str:
     """Return the JSON text of an object with its large fields, as it would be without separate storage.
 
     Args:
-        contents: the contents of its large fields, by ID.
+        contents: the contents of the object's large fields, by ID.
     """
     return _render_object(jsonio.loads(text), contents) if text_has_references(text) else text
 

@@ -1,4 +1,4 @@
-"""A request and its response object as they are stored: as JSON text, with large fields apart from it."""
+"""A request and its response object as they are stored: as JSON text, with large fields stored separately."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class StoredRequest:
     Args:
         packed: the packed request and context, as JSON text.
         document: the response object at its creation; only its tier may still change.
-        contents: the separately stored contents of both, by SHA-256 in hex.
-        content_ids: the IDs of all contents to which they refer.
+        contents: the separately stored contents of the request and the document, by SHA-256 in hex.
+        content_ids: the IDs of all contents to which the request and the document refer.
         item_ids: the IDs of the items to which other requests may refer.
     """
 
@@ -35,7 +35,7 @@ def prepare_request(request: CreateResponse, new_context: Context, document: Doc
     packed = jsonio.dumps(packed_request)
     content_ids = parts.references(new_context.items)
     item_ids = new_context.new_ids if request.store else []
-    # Only the document contains the values of a prompt's variables.
+    # Only the document contains the values of a prompt's variables, so their length is added.
     prompt_length = len(jsonio.dumps(document["prompt"])) if "prompt" in document else 0
     if len(packed) + prompt_length <= large_fields.MAX_ROW_CHARACTERS:
         return StoredRequest(packed, document, new_context.contents, frozenset(content_ids), item_ids)

@@ -14,7 +14,7 @@ from core.responses.draft import Draft
 
 # Maximum number of rows per transaction.
 _MAX_ROWS = 64
-# A row with a longer request gets its own transaction, so that it does not delay others.
+# A row with a longer request gets its own transaction, so that it does not delay other rows.
 _MAX_BATCHED_CHARACTERS = 64 * 1024
 
 
@@ -34,7 +34,7 @@ class ResponseAcceptor:
         )
 
     def accept(self, row: Draft) -> bool:
-        """Commit a row to which no exact limit applies, and enqueue it if it may run now.
+        """Commit a row to which no limit on running responses applies, and enqueue it if it may run now.
 
         Returns:
             False if an earlier attempt had already committed the row.
@@ -45,7 +45,8 @@ class ResponseAcceptor:
         """
         if len(row.request) <= _MAX_BATCHED_CHARACTERS and not row.content_ids:
             return self._batcher.process(row) is not None
-        (outcome,) = outcomes = self._write_all([row])
+        outcomes = self._write_all([row])
+        outcome = outcomes[0]
         if isinstance(outcome, Exception):
             raise outcome
         self._enqueue_all([row], outcomes)
@@ -54,7 +55,7 @@ class ResponseAcceptor:
     def write(self, connection: Connection, rows: Sequence[Draft], rules: Rules) -> set[str]:
         """Insert rows in the caller's transaction; return the IDs that the caller must `enqueue` after the commit.
 
-        The caller has inserted their contents, before it took locks for which others wait.
+        The caller has inserted the contents of the rows, before it took locks for which other transactions wait.
 
         Raises:
             errors.StoreUnavailable: a content has just been deleted; the caller must repeat the transaction.
@@ -78,7 +79,7 @@ class ResponseAcceptor:
             return  # the responses are accepted, and the sweeper recalls them
 
     def _write_all(self, rows: Sequence[Draft]) -> Sequence[bool | Exception | None]:
-        """Insert rows in one transaction; return for each whether to enqueue it, or None if it already existed."""
+        """Insert rows; return for each row whether to enqueue it, None if it already existed, or the error."""
 
         def write() -> set[str]:
             if any(row.content_ids for row in rows):

@@ -31,7 +31,7 @@ from core.wire.request import CreateResponse
 
 
 @dataclass(frozen=True)
-class _Order:
+class _PendingCreate:
     """A create request, with the values that must be the same in every attempt to write its response.
 
     Args:
@@ -86,22 +86,25 @@ class Creation:
         catalog = self._live_catalog.current
         if request.prompt is None:  # reject invalid requests without a query where possible
             self._check_request(catalog, request)
-        requested_tier = self._requested_tier(caller, request)
-        earlier_response, resolved_request = self._resolve(catalog, caller, request, key)
+        requested_tier = self._resolve_tier(caller, request)
+        earlier_response, resolved_request = self._resolve_key_and_prompt(catalog, caller, request, key)
         if earlier_response is not None:
             return earlier_response
         reservation = self._admission.reserve(catalog, caller, resolved_request, requested_tier)
         response_id = ids.new_id("resp")
         new_response: CreatedResponse | None = None
         try:
-            new_context = self._standalone_context(catalog, caller, request) if key is None else None
-            order = _Order(catalog, caller, request, key, requested_tier, reservation, new_context, response_id)
-            row = self._plain_row(order)
+            new_context = self._build_standalone_context(catalog, caller, request) if key is None else None
+            pending_create = _PendingCreate(
+                catalog, caller, request, key, requested_tier, reservation, new_context, response_id
+            )
+            row = self._build_plain_row(pending_create)
             if row is not None:
                 is_new = self._acceptor.accept(row)
-                new_response, lane = CreatedResponse(response_id, row.complete_document() if is_new else None), None
+                new_response = CreatedResponse(response_id, row.complete_document() if is_new else None)
+                lane = None  # the acceptor has enqueued the response if it may run now
             else:
-                new_response, lane = self._database.run_with_retry(lambda: self._write_once(order))
+                new_response, lane = self._database.run_with_retry(lambda: self._write_once(pending_create))
         finally:
             if new_response is None or new_response.id != response_id:
                 self._admission.give_back(caller, resolved_request.model or "", reservation)
@@ -109,7 +112,7 @@ class Creation:
             self._acceptor.enqueue([response_id], lane)
         return new_response
 
-    def _resolve(
+    def _resolve_key_and_prompt(
         self, catalog: Catalog, caller: Caller, request: CreateResponse, key: IdempotencyKey | None
     ) -> tuple[CreatedResponse | None, CreateResponse]:
         """Find the response of an earlier request with the same key, and expand the prompt to estimate the credits.
@@ -133,16 +136,18 @@ class Creation:
 
         return self._database.run_with_retry(resolve)
 
-    def _write_once(self, order: _Order) -> tuple[CreatedResponse, str | None]:
-        """Write the response of an order in a transaction, unless an earlier attempt has committed it."""
+    def _write_once(self, pending_create: _PendingCreate) -> tuple[CreatedResponse, str | None]:
+        """Write the response of a create in a transaction, unless an earlier attempt has committed it."""
         try:
             with self._database.transaction() as connection:
-                return self._write(connection, order)
+                return self._write(connection, pending_create)
         except UniqueViolation:
             # Only this process generates these IDs: a duplicate means that the first attempt was committed.
-            return CreatedResponse(order.response_id, None), None
+            return CreatedResponse(pending_create.response_id, None), None
 
-    def _standalone_context(self, catalog: Catalog, caller: Caller, request: CreateResponse) -> context.Context | None:
+    def _build_standalone_context(
+        self, catalog: Catalog, caller: Caller, request: CreateResponse
+    ) -> context.Context | None:
         """Return the context of a request that refers to no prompt, response or item; None for any other request."""
         if request.prompt is not None or not context.is_standalone(request):
             return None
@@ -153,18 +158,18 @@ class Creation:
     def _check_context(self, new_context: context.Context, request: CreateResponse, model: ModelConfig) -> None:
         capabilities.check_context(new_context.items, new_context.input_count, request.model or "", model)
 
-    def _plain_row(self, order: _Order) -> Draft | None:
-        """Return the row of an order that needs no other query and no count in Postgres; None for any other order."""
-        new_context, model = order.standalone_context, order.request.model or ""
+    def _build_plain_row(self, pending_create: _PendingCreate) -> Draft | None:
+        """Return the row of a create that requires only an INSERT; None if it requires reads or counts in Postgres."""
+        new_context, model = pending_create.standalone_context, pending_create.request.model or ""
         if new_context is None or new_context.contents:
             return None
-        if order.catalog.limits.limits_for(order.caller.project, model) != UNLIMITED:
+        if pending_create.catalog.limits.limits_for(pending_create.caller.project, model) != UNLIMITED:
             return None
-        if order.catalog.get(model).concurrency is not None:
+        if pending_create.catalog.get(model).concurrency is not None:
             return None
-        stored_request = self._stored_request(order, order.request, new_context)
-        admission = AdmissionResult(order.reservation.tier, NO_COST, None)
-        return self._draft(order, order.request, admission, stored_request)
+        stored_request = self._prepare_stored_request(pending_create, pending_create.request, new_context)
+        admission = AdmissionResult(pending_create.reservation.tier, NO_COST, None)
+        return self._build_draft(pending_create, pending_create.request, admission, stored_request)
 
     def _check_request(self, catalog: Catalog, request: CreateResponse) -> ModelConfig:
         """Check a request as far as possible without Postgres; return the configuration of its model."""
@@ -180,20 +185,20 @@ class Creation:
             )
         return model
 
-    def _requested_tier(self, caller: Caller, request: CreateResponse) -> TierRequest:
+    def _resolve_tier(self, caller: Caller, request: CreateResponse) -> TierRequest:
         options = request.background_options
         if options is not None and options.completion_window != "soonest":
             return TierRequest(Tier.FLEX)
         return tier_request.resolve_tier(request.service_tier, caller.rights)
 
-    def _write(self, connection: Connection, order: _Order) -> tuple[CreatedResponse, str | None]:
+    def _write(self, connection: Connection, pending_create: _PendingCreate) -> tuple[CreatedResponse, str | None]:
         """Insert the row, unless its idempotency key belongs to another response.
 
         Returns:
             The response, and the lane in which to enqueue it, or None if it must not be enqueued now.
         """
-        catalog, caller, request = order.catalog, order.caller, order.request
-        key, response_id = order.idempotency_key, order.response_id
+        catalog, caller, request = pending_create.catalog, pending_create.caller, pending_create.request
+        key, response_id = pending_create.idempotency_key, pending_create.response_id
         if key is not None:
             owner = idempotency_sql.claim_key(
                 connection, caller.project_id, key.key, request_hash=key.request_hash, response_id=response_id
@@ -205,51 +210,59 @@ class Creation:
             # A request without a prompt was checked before the transaction began, to keep the transaction short.
             is_checked, request = request.prompt is None, resolved_request.request
             model = catalog.get(request.model or "") if is_checked else self._check_request(catalog, request)
-            new_context = order.standalone_context
+            new_context = pending_create.standalone_context
             if new_context is None:
                 new_context = context.build(connection, caller.project_id, request, self._seals)
                 self._check_context(new_context, request, model)
         # Large contents take time to write: insert them before taking locks for which other requests wait.
-        stored_request = self._stored_request(order, request, new_context)
+        stored_request = self._prepare_stored_request(pending_create, request, new_context)
         contents_sql.insert(connection, caller.project_id, stored_request.contents)
         admission_result = self._admission.admit(
-            connection, catalog, caller, request.model or "", order.reservation, order.requested_tier
+            connection, catalog, caller, request.model or "", pending_create.reservation, pending_create.requested_tier
         )
         limits = catalog.limits.limits_for(caller.project, request.model or "")
         if model.concurrency is not None or limits.running is not None:
-            # These limits are exact: two transactions must not count concurrently.
+            # Two transactions that count running responses at the same time could exceed these limits together.
             lanes_sql.lock(connection)
-        row = self._draft(order, request, admission_result, stored_request)
+        row = self._build_draft(pending_create, request, admission_result, stored_request)
         dispatched_ids = self._acceptor.write(connection, [row], self._rules_for(catalog))
         if parts.references(new_context.items):
-            parts.check_size(new_context.items, contents_sql.sizes(connection, response_id), self._settings)
+            parts.check_size(new_context.items, contents_sql.read_sizes(connection, response_id), self._settings)
         lane = catalog.lanes.lane_for(admission_result.tier) if dispatched_ids else None
         return CreatedResponse(response_id, row.complete_document(), admission_result.allowance), lane
 
-    def _stored_request(self, order: _Order, request: CreateResponse, new_context: context.Context) -> StoredRequest:
+    def _prepare_stored_request(
+        self, pending_create: _PendingCreate, request: CreateResponse, new_context: context.Context
+    ) -> StoredRequest:
         """Serialize a request, with its prompt already expanded, and its response object."""
-        new_document = response.new_document(order.response_id, request, order.reservation.tier, order.created_at)
+        new_document = response.new_document(
+            pending_create.response_id, request, pending_create.reservation.tier, pending_create.created_at
+        )
         return prepare_request(request, new_context, new_document)
 
-    def _draft(
-        self, order: _Order, request: CreateResponse, admission: AdmissionResult, stored_request: StoredRequest
+    def _build_draft(
+        self,
+        pending_create: _PendingCreate,
+        request: CreateResponse,
+        admission: AdmissionResult,
+        stored_request: StoredRequest,
     ) -> Draft:
         """Return the row to insert.
 
         Args:
             request: the request, with its prompt already expanded.
         """
-        model = order.catalog.get(request.model or "")
+        model = pending_create.catalog.get(request.model or "")
         new_document = stored_request.document
         new_document["service_tier"] = admission.tier.value  # may differ from that of the reservation
         queue_s, total_s = time_limits_s(request.background_options, self._settings)
         return Draft(
-            id=order.response_id,
-            project_id=order.caller.project_id,
-            key_id=order.caller.key_id,
+            id=pending_create.response_id,
+            project_id=pending_create.caller.project_id,
+            key_id=pending_create.caller.key_id,
             background=request.background,
             model=request.model or "",
-            lane=order.catalog.lanes.lane_for(admission.tier),
+            lane=pending_create.catalog.lanes.lane_for(admission.tier),
             tier=admission.tier.value,
             stored=request.store,
             run_s=model.timeouts.run,

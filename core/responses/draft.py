@@ -28,7 +28,7 @@ class Draft(NamedTuple):
         concurrency: the model's limit on running responses, if there is one.
         requeued_from: the ID of the ended response that this one repeats, if any.
         contents: the separately stored contents of the request, by SHA-256 in hex.
-        content_ids: the IDs of all contents to which the response refers, also of those of a parent.
+        content_ids: the IDs of all contents to which the response refers, including contents of its parent.
     """
 
     id: str

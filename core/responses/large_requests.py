@@ -8,8 +8,8 @@ from core import errors
 
 # Smaller requests are not counted.
 LARGE_BYTES = 1024 * 1024
-# A request occupies several times its size in memory until it is stored, and Postgres needs about a second for 50 MB:
-# without a limit, a few of the largest requests would delay all others.
+# Maximum total size. A request occupies several times its size in memory until it is stored, and Postgres needs about a
+# second for 50 MB: without a limit, a few of the largest requests would delay all others.
 TOTAL_BYTES = 64 * 1024 * 1024
 TIMEOUT_S = 30.0
 

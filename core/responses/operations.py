@@ -90,24 +90,24 @@ class Operations:
             if source is None or project not in {None, source.project}:
                 raise _not_found_error(response_id)
             _check_requeueable(source)
-            self._insert(connection, source, new_id)
+            self._insert_copy(connection, source, new_id)
             act = Act(audit.operator(), "response.requeued", source.id, {"as": new_id})
             audit_sql.insert(connection, act, source.project_id)
-        with contextlib.suppress(errors.StoreUnavailable):  # the sweeper dispatches it in its next round
+        with contextlib.suppress(errors.StoreUnavailable):  # the sweeper's next round dispatches the response
             self._dispatch.dispatch()
         return new_id
 
-    def _insert(self, connection: Connection, source: Source, new_id: str) -> None:
-        """Insert the new response without dispatching it."""
+    def _insert_copy(self, connection: Connection, source: Source, new_id: str) -> None:
+        """Insert the new response, which repeats `source`, without dispatching it."""
         packed_request: JsonObject = jsonio.loads(source.request)
         context = large_fields.load_fields(connection, source.id, packed_request)["context"]
         referable_ids = items_sql.list_ids(connection, source.id)
         item_ids = [item["id"] for item in context if item["id"] in referable_ids]
-        draft = self._draft(source, new_id, packed_request, item_ids)
+        draft = self._build_draft(source, new_id, packed_request, item_ids)
         responses_sql.insert(connection, [draft], {"dispatchable": False, **self._dispatch.rules.parameters})
         contents_sql.copy_references(connection, source.id, new_id)
 
-    def _draft(self, source: Source, new_id: str, packed_request: JsonObject, item_ids: list[str]) -> Draft:
+    def _build_draft(self, source: Source, new_id: str, packed_request: JsonObject, item_ids: list[str]) -> Draft:
         request = packed_request["request"]
         request["background"] = True
         options = request.get("background_options")

@@ -17,9 +17,9 @@ from core.wire import Item, response, transcript
 from core.wire.pages import Page, build_page
 from core.wire.status import Status, is_terminal
 
-# A page ends with the entry that makes the page exceed this size, even if more entries were requested.
-PAGE_BYTES = 32 * 1024 * 1024
-# Maximum number of polls per query. A limit is needed, because the result of a query contains all their documents.
+# A page ends with the entry that makes the page exceed this length, even if more entries were requested.
+MAX_PAGE_CHARACTERS = 32 * 1024 * 1024
+# Maximum number of polls per query. A limit is needed, because the result of a query contains the documents of all.
 MAX_POLLS = 16
 
 ResponseKey = tuple[str, str]  # project ID and response ID
@@ -135,30 +135,31 @@ class Responses:
         """List the input items of the model call: the inherited context, then the request's own input.
 
         Args:
-            include: optional fields to return, such as the data URLs of images; all other optional fields are null.
+            include: the client's `include`; data URLs of images that it does not request are null.
 
         Returns:
-            A page of at most `limit` items; it ends earlier, with the item that makes it exceed `PAGE_BYTES`.
+            A page of at most `limit` items; it ends earlier, with the item that makes it exceed `MAX_PAGE_CHARACTERS`.
 
         Raises:
             errors.NotFound: the project has no such response.
-            errors.InvalidRequest: `after` is not the ID of one of its items.
+            errors.InvalidRequest: `after` is not the ID of an item of the response.
         """
         with self._database.connection() as connection:
             find_or_raise(connection, caller, response_id)
-            packed_request = responses_sql.request(connection, caller.project_id, response_id)
+            packed_request = responses_sql.read_request(connection, caller.project_id, response_id)
             if packed_request is None:
                 raise unknown_response(response_id)
             context_items = context.load_items(connection, response_id, packed_request)
             items = _items_after(context_items, after, descending=descending)
-            page: list[tuple[str, str]] = []
-            size = 0
+            entries: list[tuple[str, str]] = []
+            page_length = 0
             for item in items[:limit]:
-                page.append((item["id"], _render_item(connection, response_id, item, include)))
-                size += len(page[-1][1])
-                if size > PAGE_BYTES:
+                item_text = _render_item(connection, response_id, item, include)
+                entries.append((item["id"], item_text))
+                page_length += len(item_text)
+                if page_length > MAX_PAGE_CHARACTERS:
                     break
-        return build_page(page, has_more=len(items) > len(page))
+        return build_page(entries, has_more=len(items) > len(entries))
 
     def list_responses(
         self,
@@ -190,17 +191,18 @@ class Responses:
                 metadata=metadata,
             )
             entries: list[tuple[str, str]] = []
-            size = 0
+            page_length = 0
             for row in rows[:limit]:
-                entries.append((row.id, self._current_document(connection, row)))
-                size += len(entries[-1][1])
-                if size > PAGE_BYTES:
+                document = self._current_document(connection, row)
+                entries.append((row.id, document))
+                page_length += len(document)
+                if page_length > MAX_PAGE_CHARACTERS:
                     break
         return build_page(entries, has_more=len(rows) > len(entries))
 
 
 def _items_after(items: list[Item], after: str | None, *, descending: bool) -> list[Item]:
-    """Return the items after the item `after`, or all if it is None; first reverse `items` in place if `descending`."""
+    """Return the items after the item with the ID `after`, or all items; if `descending`, first reverse `items`."""
     if descending:
         items.reverse()
     if after is None:

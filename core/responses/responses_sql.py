@@ -109,7 +109,7 @@ select id from new where dispatched_at is not null
 
 @cache
 def _insert_statement(pair_count: int) -> str:
-    """Return the INSERT statement for rows with `pair_count` distinct pairs of lane and model.
+    """Return the INSERT statement for rows with `pair_count` pairs of lane and model, each with the flag `over_limit`.
 
     Array parameters would work for any number of pairs, but Postgres assumes that an array parameter has ten elements.
     Because nearly every call has a single pair, a custom plan would always appear to be much cheaper than the generic
@@ -134,9 +134,9 @@ def insert(connection: Connection, rows: Sequence[Draft], rules: Mapping[str, An
     Raises:
         psycopg.errors.UniqueViolation: an ID exists already. Nothing was written.
     """
-    # One JSON parameter contains all short values: 23 array parameters cost psycopg more than everything else, and made
-    # Postgres plan the statement again for each call. Values that are already JSON text are separate parameters,
-    # because encoding long texts again would be slow.
+    # One JSON parameter contains all short values: an array parameter for each column cost psycopg more than everything
+    # else, and made Postgres plan the statement again for each call. Values that are already JSON text are separate
+    # parameters, because encoding long texts again would be slow.
     texts = {
         "request": [row.request for row in rows],
         "document": [row.document for row in rows],
@@ -183,7 +183,7 @@ def find_each(connection: Connection, keys: Collection[tuple[str, str]]) -> dict
     return {(row[0], row[1]): StoredResponse(*row[1:]) for row in rows.fetchall()}
 
 
-def document(connection: Connection, response_id: str) -> str | None:
+def read_document(connection: Connection, response_id: str) -> str | None:
     """Return the document of an ended response, stored or not; None if it has not ended or does not exist."""
     row = connection.execute(
         "select document from responses where id = %s and finished_at is not null", (response_id,)
@@ -191,8 +191,8 @@ def document(connection: Connection, response_id: str) -> str | None:
     return None if row is None else str(row[0])
 
 
-def request(connection: Connection, project_id: str, response_id: str) -> str | None:
-    """Return the packed request and context of a stored response, or None."""
+def read_request(connection: Connection, project_id: str, response_id: str) -> str | None:
+    """Return the packed request of a stored response; None if the project has no such response."""
     row = connection.execute(
         "select request from responses where id = %s and project_id = %s and stored", (response_id, project_id)
     ).fetchone()

@@ -16,7 +16,7 @@ from core.wire import replay, response
 log = logging.getLogger(__name__)
 
 # Maximum number of batches per query; small, so that events for a slow reader stay in Postgres, not in this process.
-BATCHES = 64
+MAX_BATCHES = 64
 # Seconds for which a reader waits for an unavailable Postgres before its stream fails.
 STORE_TIMEOUT_S = 30.0
 _RETRY_DELAY_S = 1.0
@@ -39,15 +39,15 @@ class Streams:
         self._broadcaster = broadcaster
 
     def check(self, caller: Caller, response_id: str) -> None:
-        """Check that the caller may stream the response's events by its ID.
+        """Check that the caller may stream the events of the response with this ID.
 
         Raises:
             errors.NotFound: the project has no such response.
             errors.InvalidRequest: the response is not a background response.
-            errors.StoreUnavailable: Postgres is not available.
+            errors.StoreUnavailable: Postgres is unavailable.
         """
 
-        def check() -> None:
+        def check_response() -> None:
             with self._database.connection() as connection:
                 row = find_own_response(connection, caller, response_id)
             if row is None:
@@ -59,7 +59,7 @@ class Streams:
                     code="invalid_request_error",
                 )
 
-        self._database.run_with_retry(check)
+        self._database.run_with_retry(check_response)
 
     def read(
         self, response_id: str, *, after: int = -1, keeps_alive: bool = False, heartbeat_s: float
@@ -81,7 +81,7 @@ class Streams:
         try:
             for lines in self._read(subscription, heartbeat_s):
                 if any(map(large_fields.event_has_references, lines)):
-                    # One at a time, because each may be as long as the largest request.
+                    # One event per batch, because each event may be as long as the largest request.
                     yield from ([self._complete_event(subscription, line)] for line in lines)
                 else:
                     yield lines
@@ -134,7 +134,7 @@ class Streams:
     def _read_log(self, subscription: Subscription) -> tuple[list[bytes], bool]:
         """Read the next events from Postgres; return them, and whether they are the last events of the log."""
         with self._database.connection() as connection:
-            section = events_sql.read_section(connection, subscription.response_id, subscription.next_seq, BATCHES)
+            section = events_sql.read_section(connection, subscription.response_id, subscription.next_seq, MAX_BATCHES)
         if section is None:
             raise errors.NotFound(f"Response with id '{subscription.response_id}' was deleted.", param="response_id")
         if section.deleted_count is not None and section.document is not None:
@@ -147,8 +147,8 @@ class Streams:
         return lines, section.ended and not lines
 
 
-def _rebuild_events(final_json: str, count: int, last_received_seq: int) -> list[bytes]:
-    """Return the events after `last_received_seq` of a deleted log of `count` events, rebuilt from the final object."""
+def _rebuild_events(final_json: str, event_count: int, last_received_seq: int) -> list[bytes]:
+    """Return the events after `last_received_seq` of a deleted log, rebuilt from the final object."""
     document = jsonio.loads(final_json)
-    events = replay.rebuild(response.document_at_creation(document), document, count)
-    return [jsonio.dumps(event).encode() for event in replay.remaining_events(events, count, last_received_seq)]
+    events = replay.rebuild(response.document_at_creation(document), document, event_count)
+    return [jsonio.dumps(event).encode() for event in replay.remaining_events(events, event_count, last_received_seq)]

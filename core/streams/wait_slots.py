@@ -20,18 +20,18 @@ class WaitSlots:
     """The wait slots of a process, and the cleanup of responses after their clients have stopped waiting.
 
     Args:
-        wait_slots: number of wait slots; the remaining threads serve requests that do not wait.
-        upload_slots: number of the remaining threads that may read a request body while all wait slots are in use.
+        wait_count: number of wait slots; the remaining threads serve requests that do not wait.
+        upload_count: number of the remaining threads that may read a request body while all wait slots are in use.
     """
 
     def __init__(
-        self, database: Database, endings: Endings, broadcaster: Broadcaster, *, wait_slots: int, upload_slots: int
+        self, database: Database, endings: Endings, broadcaster: Broadcaster, *, wait_count: int, upload_count: int
     ) -> None:
         self._database = database
         self._endings = endings
         self._broadcaster = broadcaster
-        self._wait_slots = threading.BoundedSemaphore(wait_slots)
-        self._upload_slots = threading.BoundedSemaphore(upload_slots)
+        self._wait_slots = threading.BoundedSemaphore(wait_count)
+        self._upload_slots = threading.BoundedSemaphore(upload_count)
 
     def take_slot(self) -> "WaitSlot":
         """Take a wait slot; the caller must call `leave` on it.
@@ -48,25 +48,28 @@ class WaitSlots:
 
     @contextmanager
     def upload_slot(self) -> Iterator[None]:
-        """Hold a slot while a request body is read, because a slow client can occupy the thread for any length of time.
+        """Hold a slot of either kind while a request body is read; a slow client may need any length of time.
 
         Raises:
             errors.ServerBusy: all slots are in use.
         """
-        slots = next((slots for slots in (self._wait_slots, self._upload_slots) if slots.acquire(blocking=False)), None)
-        if slots is None:
+        if self._wait_slots.acquire(blocking=False):
+            acquired_slots = self._wait_slots
+        elif self._upload_slots.acquire(blocking=False):
+            acquired_slots = self._upload_slots
+        else:
             raise errors.ServerBusy("Too many requests are in progress; try again.")
         try:
             yield
         finally:
-            slots.release()
+            acquired_slots.release()
 
     def document(self, response_id: str) -> str | None:
         """Return the document of an ended response; None if the response has not ended or does not exist."""
 
         def read() -> str | None:
             with self._database.connection() as connection:
-                document = responses_sql.document(connection, response_id)
+                document = responses_sql.read_document(connection, response_id)
                 return document and large_fields.load_text(connection, response_id, document)
 
         return self._database.run_with_retry(read)
@@ -76,7 +79,7 @@ class WaitSlots:
 
         def read() -> bool:
             with self._database.connection() as connection:
-                return responses_sql.document(connection, response_id) is not None
+                return responses_sql.read_document(connection, response_id) is not None
 
         return self._database.run_with_retry(read)
 
@@ -88,7 +91,7 @@ class WaitSlots:
             # Its `followed_until` is no longer renewed, so the sweeper cancels it.
             log.warning("cannot cancel after a disconnect", extra={"response": response_id, "cause": str(error)})
 
-    def release(self) -> None:
+    def release_responses(self) -> None:
         """Allow the foreground responses of this process's clients to run to their end without a client.
 
         Call this if the process must exit before the responses have ended; otherwise the sweeper would cancel them.

@@ -10,7 +10,7 @@ from core.config.tiers import Tier
 from core.dispatch.celery_message import queue_key
 from core.quota.admission import Reservation
 from core.quota.tier_request import TierRequest
-from core.responses.create import _Order
+from core.responses.create import _PendingCreate
 from core.responses.draft import Draft
 from core.settings import Settings
 from core.wire.request import CreateResponse
@@ -27,17 +27,17 @@ def rows(core: Core) -> list[Draft]:
     request = CreateResponse.model_validate({"model": "scripted", "input": "hi", "background": True})
     rows = []
     for _ in range(3):
-        order = _Order(
+        pending_create = _PendingCreate(
             catalog,
             client,
             request,
             idempotency_key=None,
             requested_tier=TierRequest(Tier.DEFAULT),
             reservation=Reservation(Tier.DEFAULT),
-            standalone_context=core.creation._standalone_context(catalog, client, request),
+            standalone_context=core.creation._build_standalone_context(catalog, client, request),
             response_id=ids.new_id("resp"),
         )
-        row = core.creation._plain_row(order)
+        row = core.creation._build_plain_row(pending_create)
         assert row is not None
         rows.append(row)
     return rows
