@@ -52,7 +52,7 @@ class Capacity:
     responses to pools. Responses that the same pools can run are interchangeable.
 
     Args:
-        pools: the pools; each pair of lanes and models occurs once.
+        pools: the pools; no two have the same lanes and the same models.
         dispatched_counts: the number of dispatched responses, by lane and model, that no worker has claimed yet.
 
     Attributes:

@@ -1,7 +1,7 @@
 """Free capacity by lane in SQL: common table expressions at the beginning of other statements.
 
 Dispatch itself computes capacity exactly, in `core/dispatch/capacity.py`. Creation and admission decide about a
-single lane within one statement and therefore use this SQL form. A test compares the two.
+single lane within one statement and therefore use this SQL form. A test compares the results of both forms.
 The SQL is hand-written, because every create request runs it.
 """
 
@@ -19,11 +19,11 @@ class Rules:
     """The configuration of dispatch.
 
     Args:
-        weights: the weight of each tier.
+        weights: the weight of each tier, by the name of the tier.
         known_models: the configured models. For other models, dispatch observes the limits that workers publish.
         model_caps: the maximum number of simultaneously running responses of each model, over all lanes.
         running_limits: the maximum number of simultaneously running responses of a model in a project, by project name
-            and model name. Either may be "*"; the most specific pair applies. None means unlimited.
+            and model name. Either name may be "*"; the most specific pair applies. None means unlimited.
         lanes: the configured lanes, at most one per tier.
         reserve: the fraction of a lane's slots that over-limit responses must leave free.
         worker_seen_s: seconds for which a worker is considered live after it refreshed its registration.
@@ -75,7 +75,7 @@ class Rules:
 
 # The parameters are those of `Rules.parameters`. The sets of lanes are a parameter because Postgres estimates 1,000
 # rows for `generate_series`, and all later estimates would be based on that.
-#   limits      maximum number of simultaneously running responses, by project and model; "*" matches any
+#   limits      maximum number of simultaneously running responses, by project and model; "*" matches all
 #   occupied    running and dispatched responses; a dispatched one will occupy a slot of the worker that claims it
 #   live        live workers
 #   pools       live workers that serve the same lanes, with their slots and free slots; all lanes that are not in this

@@ -11,7 +11,7 @@ from core.config import tiers
 RUN_RESPONSE = "responses.run"
 PING = "workers.ping"
 KEY_PREFIX = "backburner:"
-# Seconds after which the messages in a worker's own queue expire, unless the worker consumes them or gets more.
+# Seconds after which the messages in a worker's own queue expire, unless the worker consumes them or more are sent.
 WORKER_QUEUE_TTL_S = 60.0
 
 _TRANSPORT_OPTIONS = {

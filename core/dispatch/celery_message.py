@@ -1,4 +1,4 @@
-"""Celery messages with one response ID each, copied from a message that Celery itself has written.
+"""Celery messages with one response ID each, copied from sample messages that Celery itself has written.
 
 Celery needs about a millisecond of processor time per message, most of it to compute values that never change.
 """
@@ -16,7 +16,7 @@ from kombu import Exchange, Queue
 from core.dispatch.celery_app import KEY_PREFIX, RUN_RESPONSE, celery_app, queue_name
 from core.jsonio import JsonObject
 
-_EVENTS = "celeryev"
+_EVENT_EXCHANGE = "celeryev"
 
 
 def queue_key(lane: str) -> str:
@@ -26,11 +26,11 @@ def queue_key(lane: str) -> str:
 
 def sent_channel(database: int) -> str:
     """Return the channel on which Flower receives `task-sent` events of the Redis database with this number."""
-    return f"{KEY_PREFIX}/{database}.{_EVENTS}/task.sent"
+    return f"{KEY_PREFIX}/{database}.{_EVENT_EXCHANGE}/task.sent"
 
 
 class MessageTemplate:
-    """Builds messages from those that Celery has sent for a sample task, with the values of another task."""
+    """Builds messages by replacing values in the messages that Celery has sent for a sample task."""
 
     def __init__(self) -> None:
         self._sample_task, self._sample_event = _capture_messages()
@@ -64,19 +64,20 @@ class MessageTemplate:
 def _capture_messages() -> tuple[JsonObject, JsonObject]:
     """Send one task through Celery to an in-memory queue; return the task message and the `task-sent` event."""
     virtual_host = f"template-{os.getpid()}-{uuid.uuid4().hex}"
-    events, lane = f"events-{virtual_host}", f"lane-{virtual_host}"
+    event_queue_name, task_queue_name = f"events-{virtual_host}", f"tasks-{virtual_host}"
     app = celery_app("memory://")
     with app.connection_for_write() as connection:
         channel: Any = connection.default_channel  # the type stubs lack the methods of virtual transports
-        Queue(events, Exchange(_EVENTS, type="topic"), routing_key="#", channel=channel).declare()
-        queue: Any = Queue(lane)  # the type stubs accept only queue names
+        Queue(event_queue_name, Exchange(_EVENT_EXCHANGE, type="topic"), routing_key="#", channel=channel).declare()
+        queue: Any = Queue(task_queue_name)  # the type stubs accept only queue names
         with app.amqp.Producer(connection) as producer:
             app.send_task(RUN_RESPONSE, args=("",), queue=queue, producer=producer, retry=False)
-        messages = channel._get(lane), channel._get(events)  # noqa: SLF001  # a consumer would decode them
-        channel.queue_delete(lane)
-        channel.queue_delete(events)
+        # A consumer would decode the messages.
+        task_message, sent_event = channel._get(task_queue_name), channel._get(event_queue_name)  # noqa: SLF001
+        channel.queue_delete(task_queue_name)
+        channel.queue_delete(event_queue_name)
     app.close()
-    return messages
+    return task_message, sent_event
 
 
 def _encode(message: JsonObject, body: Any, headers: JsonObject, properties: JsonObject) -> bytes:

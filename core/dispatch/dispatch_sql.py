@@ -19,11 +19,7 @@ from core.tables.conditions import is_busy, is_live, is_waiting
 
 # Except for `_HAS_WAITING`, a dispatch runs these statements while it holds the single dispatch lock, so they must be
 # fast. The conditions are those of the partial indexes.
-_CONDITIONS = {
-    "waiting": is_waiting("r"),
-    "occupying": is_busy("r"),
-    "live": is_live(),
-}
+_CONDITIONS = {"waiting": is_waiting("r"), "occupying": is_busy("r"), "live": is_live()}
 
 _HAS_WAITING = "select 1 from responses r where {waiting} limit 1"
 _HAS_WAITING = _HAS_WAITING.format(**_CONDITIONS)
@@ -154,7 +150,8 @@ def read_snapshot(connection: Connection, *, worker_seen_s: float, ended_ids: Se
 def read_candidates(connection: Connection, lanes: Sequence[str], limit: int) -> Candidates:
     """Return up to `limit` candidates of every group in the lanes; omit groups without a response that may run now."""
     rows = connection.execute(_CANDIDATES, {"lanes": list(lanes), "limit": limit}).fetchall()
-    return Candidates(_group_rows([row[:-1] for row in rows]), {row[2]: row[-1] for row in rows})
+    project_names = {project_id: project_name for _, _, project_id, *_, project_name in rows}
+    return Candidates(_group_rows([row[:-1] for row in rows]), project_names)
 
 
 def read_more_candidates(

@@ -23,7 +23,7 @@ FIRST_CANDIDATES = 25
 # because its responses were dispatched when they were created.
 RECORD_INTERVAL_S = 1.0
 
-_Target = tuple[str, str | None]  # the lane and, if only some of its workers know the model, one of these workers
+_Target = tuple[str, str | None]  # a lane and, if only some of its workers know the model, the ID of such a worker
 
 
 class Dispatch:
@@ -36,7 +36,7 @@ class Dispatch:
         self._doorbell = doorbell
         self._live_catalog = live_catalog
         self._worker_seen_s = worker_seen_s
-        self._cached_rules: tuple[Catalog, Rules] | None = None
+        self._cached_rules: tuple[Catalog | None, Rules | None] = None, None
 
     @property
     def rules(self) -> Rules:
@@ -45,10 +45,11 @@ class Dispatch:
 
     def rules_for(self, catalog: Catalog) -> Rules:
         """Return the rules of a configuration. Thread-safe."""
-        cached_rules = self._cached_rules
-        if cached_rules is None or cached_rules[0] is not catalog:
-            cached_rules = self._cached_rules = catalog, build_rules(catalog, worker_seen_s=self._worker_seen_s)
-        return cached_rules[1]
+        cached_catalog, cached_rules = self._cached_rules
+        if cached_rules is None or cached_catalog is not catalog:
+            cached_rules = build_rules(catalog, worker_seen_s=self._worker_seen_s)
+            self._cached_rules = catalog, cached_rules
+        return cached_rules
 
     def dispatch(self, ended_ids: Sequence[str] = ()) -> int:
         """Enqueue the responses that may run now, in all lanes; do nothing while the broker is unavailable.

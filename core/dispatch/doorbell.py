@@ -51,7 +51,7 @@ class Doorbell:
         return self._breaker.allows_call
 
     def is_available(self) -> bool:
-        """Whether the broker answers; after a failure, it is asked at most once a second."""
+        """Whether the broker answers; after a failure, at most one probe is sent per second."""
         try:
             with self._breaker.guard_call(*_UNAVAILABLE_ERRORS) as may_try:
                 return may_try and bool(self._redis.ping())

@@ -1,6 +1,6 @@
-"""SQL for the dispatch lock, the recall of dispatched responses, and lanes and models that no worker serves.
+"""SQL for the dispatch lock, recalls, lanes and models that no worker serves, and the deletion of service records.
 
-Hand-written, because it runs under the single dispatch lock.
+Hand-written, because the searches for waiting responses must be loose index scans.
 """
 
 from collections.abc import Collection, Sequence
@@ -18,7 +18,7 @@ def lock(connection: Connection) -> None:
     connection.execute("select pg_advisory_xact_lock(hashtextextended('dispatch', 0))")
 
 
-# The project's record in `fair_shares` is deleted with the recall, as if the project had not been served.
+# A recall also deletes the project's service record in the tier, as if the project had not been served.
 _RECALL = f"""
 with recalled as (
     update responses set dispatched_at = null where id in (
@@ -59,7 +59,7 @@ select lane from waiting where not exists (
 """
 
 
-def unserved(connection: Connection, worker_seen_s: float) -> Collection[str]:
+def list_unserved_lanes(connection: Connection, worker_seen_s: float) -> Collection[str]:
     """Return the lanes with waiting responses that no live worker serves; a draining worker serves none."""
     return [str(row[0]) for row in connection.execute(_UNSERVED, {"worker_seen_s": worker_seen_s})]
 
@@ -83,8 +83,8 @@ where exists (select from live where lane = any (lanes))
 """
 
 
-def unknown_models(connection: Connection, worker_seen_s: float) -> list[tuple[str, str]]:
-    """Return the lanes and models of waiting responses whose lane live workers serve, but none that knows the model."""
+def list_unknown_models(connection: Connection, worker_seen_s: float) -> list[tuple[str, str]]:
+    """Return lane and model of waiting responses whose lane has live workers, but none of them knows the model."""
     return [
         (str(lane), str(model)) for lane, model in connection.execute(_UNKNOWN_MODELS, {"worker_seen_s": worker_seen_s})
     ]

@@ -1,4 +1,4 @@
-"""The state from which a dispatch starts, and what follows from it: free slots, published limits, suitable workers."""
+"""The state from which a dispatch starts, and the free slots, published limits and suitable workers in this state."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -55,7 +55,7 @@ def choose_workers(snapshot: Snapshot, choices: Sequence[Choice]) -> dict[str, s
     """Choose workers for the responses that not every live worker of their lane can run.
 
     Any worker of a lane may receive a message from the queue of the lane. While a new configuration is being deployed,
-    some workers do not know all models, and would have to hand back the responses of the others.
+    some workers do not know all models, and would have to hand back the responses of unknown models.
 
     Returns:
         The ID of the worker by response ID: of the workers that can run the response, the one with the most free slots.
@@ -80,7 +80,8 @@ def choose_workers(snapshot: Snapshot, choices: Sequence[Choice]) -> dict[str, s
 def published_concurrency(snapshot: Snapshot) -> dict[str, int]:
     """Return the lowest limit of running responses that any live worker publishes for each model with a limit.
 
-    It applies to models that this process does not know, because its configuration is older or newer than a worker's.
+    This limit applies to models that this process does not know, because its configuration is older or newer than that
+    of a worker.
     """
     limits: dict[str, int] = {}
     for worker in snapshot.workers:

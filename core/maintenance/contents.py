@@ -9,7 +9,7 @@ MAX_CONTENTS = 200
 
 
 class DeleteContents:
-    """Deletes released contents, which have lost a reference, if no reference remains."""
+    """Deletes contents that have lost a reference, unless another response still refers to them."""
 
     name = "delete contents"
 

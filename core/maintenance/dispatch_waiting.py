@@ -30,10 +30,10 @@ class DispatchWaiting:
         for _ in range(MAX_DISPATCHES):
             if not self._dispatch.dispatch():
                 break
-        seen_s = self._settings.worker_seen_s
+        worker_seen_s = self._settings.worker_seen_s
         with self._database.connection() as connection:
-            unserved_lanes = frozenset(lanes_sql.unserved(connection, seen_s))
-            unknown_models = frozenset(lanes_sql.unknown_models(connection, seen_s))
+            unserved_lanes = frozenset(lanes_sql.list_unserved_lanes(connection, worker_seen_s))
+            unknown_models = frozenset(lanes_sql.list_unknown_models(connection, worker_seen_s))
         for lane in sorted(unserved_lanes - self._reported_lanes):
             log.warning("no worker serves lane", extra={"lane": lane})
         for lane, model in sorted(unknown_models - self._reported_models):

@@ -18,7 +18,7 @@ from core.wire.status import Status
 
 log = logging.getLogger(__name__)
 
-# The other chores of a round wait for this one.
+# Maximum duration of this chore, because the other chores of a round wait for it.
 MAX_ROUND_S = 10.0
 
 
@@ -38,10 +38,12 @@ class Expire:
         deadline = time.monotonic() + MAX_ROUND_S
         failed_ids = self._recovery.postponed_ids()
         while time.monotonic() < deadline:
+            # Responses that could not be recovered are excluded, so that they do not block the others.
             with self._database.connection() as connection:
                 responses = runs_sql.select_expired(connection, BATCH_SIZE, excluded_ids=failed_ids)
-                unknown_models = lanes_sql.unknown_models(connection, self._settings.worker_seen_s) if responses else []
-            # Responses that could not be recovered are excluded, so that they do not block the others.
+                unknown_models = (
+                    lanes_sql.list_unknown_models(connection, self._settings.worker_seen_s) if responses else []
+                )
             for response in responses:
                 is_unknown = (response.lane, response.model) in unknown_models
                 if not self._recovery.try_to_recover(response.id, partial(self._recover, response, is_unknown)):

@@ -21,7 +21,7 @@ from core.quota.token_bucket import Credits, TakeResult, build_allowance
 from core.tenants.keys import Caller
 from core.wire.request import CreateResponse
 
-# Value of `Retry-After` if the wait cannot be predicted: for a full queue, and for spare capacity.
+# Value of `Retry-After` if the wait cannot be predicted: if the queue is full, or if the request needs spare capacity.
 DEFAULT_RETRY_AFTER_S = 5.0
 
 
@@ -33,7 +33,7 @@ class Reservation:
         tier: the tier of the response, unless it is admitted as `over-limit`.
         limits: the limits of the project for the model.
         cost: the credits that the request costs; `NO_COST` if its tier requires no credits.
-        has_credits: whether the credits were taken in Redis.
+        has_credits: whether credits were taken in Redis.
         needs_count: whether the credits must be counted in Postgres, because Redis is unavailable.
         allowance: the remaining credits, if known.
         refusal: the error if the request cannot have this tier; it may still be admitted as `over-limit`.
@@ -158,7 +158,7 @@ class Admission:
     def _count_credits(
         self, connection: Connection, caller: Caller, model: str, reservation: Reservation
     ) -> Reservation:
-        """Reserve credits, while Redis is unavailable, by counting those taken in the last minute under a lock."""
+        """While Redis is unavailable, reserve credits under a lock by counting the credits taken in the last minute."""
         admission_sql.lock(connection, f"credits:{caller.project_id}:{model}")
         limits, cost = reservation.limits, reservation.cost
         recent_cost = ledger_sql.recent_cost(connection, caller.project_id, model)
@@ -186,15 +186,15 @@ class Admission:
         """Whether there is spare capacity. If so, it stays reserved for the caller until the end of the transaction."""
         lane = catalog.lanes.lane_for(Tier.OVER_LIMIT)
 
-        def has_spare_capacity() -> bool:
+        def check_capacity() -> bool:
             return admission_sql.has_spare_capacity(
                 connection, self._rules_for(catalog), lane, model, catalog.get(model).concurrency
             )
 
-        if not has_spare_capacity():  # avoids the lock under load, when there is usually no spare capacity
+        if not check_capacity():  # avoids the lock under load, when there is usually no spare capacity
             return False
         admission_sql.lock(connection, f"spare:{lane}")
-        return has_spare_capacity()
+        return check_capacity()
 
     def give_back(self, caller: Caller, model: str, reservation: Reservation) -> None:
         """Return the credits of a create request that stored no response.

@@ -1,4 +1,4 @@
-"""The usage ledger: corrects credits according to actual usage, and reports usage to operators."""
+"""The usage ledger: settles reserved credits with the actual usage, and reports usage to operators."""
 
 from collections.abc import Sequence
 from datetime import date

@@ -42,7 +42,7 @@ _DESCRIPTIONS = {
 
 
 def describe(reason: WaitReason, response: QueuedResponse, snapshot: Snapshot) -> str:
-    """Return what a response waits for, as operators read it; it may quote the model server."""
+    """Return what a response waits for, as text for operators; the text may quote the model server."""
     group, circuit = response.group, snapshot.circuits.get(response.group.model)
     return _DESCRIPTIONS[reason].format(
         lane=group.lane,

@@ -34,7 +34,7 @@ class Load:
     """Groups of responses that have not ended, live workers and, by model, open circuits.
 
     Args:
-        groups: each with the reason of its waiting or dispatched responses; None if all of its responses are running.
+        groups: each with the reason why its responses wait; None if all of its responses are running.
     """
 
     groups: list[tuple[ResponseGroup, Wait | None]]

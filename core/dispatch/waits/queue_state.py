@@ -18,7 +18,7 @@ class Wait:
     """Why a queued response does not run.
 
     Args:
-        waits_for: the same as text for operators; it may quote the model server.
+        waits_for: what the response waits for, as text for operators; it may quote the model server.
     """
 
     reason: WaitReason

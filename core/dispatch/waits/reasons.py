@@ -1,4 +1,4 @@
-"""The answer to "why is this response queued?", from the snapshot from which dispatch starts; no I/O."""
+"""Finds the reason why a response is queued, in the snapshot from which dispatch starts; no I/O."""
 
 from dataclasses import dataclass
 
@@ -46,7 +46,7 @@ def find_reason(response: QueuedResponse, snapshot: Snapshot, limits: Limits, *,
 
 
 def _find_missing_worker(group: CandidateGroup, snapshot: Snapshot) -> WaitReason | None:
-    """Return why no worker can claim a response of a group, regardless of free slots; None if one can."""
+    """Return why no worker can claim a response of a group, regardless of free slots; None if a worker can."""
     if not snapshot.workers:
         return WaitReason.NO_WORKER
     lane_workers = [worker for worker in snapshot.workers if group.lane in worker.lanes]
@@ -60,7 +60,7 @@ def _find_missing_worker(group: CandidateGroup, snapshot: Snapshot) -> WaitReaso
 
 
 def _find_outage(group: CandidateGroup, snapshot: Snapshot, *, broker_available: bool) -> WaitReason | None:
-    """Return which server that a response of a group needs is unavailable; None if none is."""
+    """Return the reason if a server that responses of the group need is unavailable; None if all are available."""
     if not broker_available:
         return WaitReason.BROKER_UNAVAILABLE
     circuit = snapshot.circuits.get(group.model)

@@ -1,4 +1,4 @@
-"""Answers why a response is queued: to operators in detail, to clients in one word."""
+"""Finds the reasons why responses are queued: in detail for operators, as one word for clients."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ from core.wire.response import ClientReason
 
 __all__ = ["Load", "ResponseGroup", "Wait", "Waits"]
 
-# Maximum age of the state from which clients are answered. It limits the cost of their polls: the state costs several
+# Maximum age of the state from which clients get reasons. Polls share a state, because reading it takes several
 # milliseconds if thousands of responses are running.
 _SHARED_STATE_S = 1.0
 
