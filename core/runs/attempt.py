@@ -1,4 +1,4 @@
-"""An attempt to run a response, and how a worker hands it back."""
+"""An attempt to run a response, and the request of a worker to hand a response back."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class Attempt:
         partial_output_tokens: approximate number of output tokens in `partial_output`.
         wait_count: how often the response was put back in the queue because its model server could not accept it.
         probe: whether this attempt is the probe of its model's circuit.
-        prefix: the text so far, which the model server must continue; empty if it must start a new text.
+        prefix: the text of earlier attempts that the model server must continue; empty if it must start a new text.
         packed_request: the stored request, if `request` and `context` do not have its large fields yet.
     """
 

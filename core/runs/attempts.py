@@ -81,10 +81,11 @@ class Attempts:
             try:
                 attempt = self._build_attempt(row)
             except Exception:
-                # Must not affect the other responses. When the lease expires, the sweeper recovers this one.
+                # An error must not affect the other responses. The sweeper recovers this one when its lease expires.
                 log.exception("cannot load a claimed response", extra={"response": row.id})
             else:
-                attempts |= {row.id: attempt} if attempt is not None else {}
+                if attempt is not None:
+                    attempts[row.id] = attempt
         return attempts
 
     def _build_attempt(self, row: runs_sql.ClaimedResponse) -> Attempt | None:
@@ -108,7 +109,7 @@ class Attempts:
             remaining_s=row.remaining_s,
             next_seq=row.next_seq,
             has_in_progress_event=log_has_in_progress(row.background, row.next_seq),
-            partial_output=self._partial_output(row),
+            partial_output=self._read_partial_output(row),
             partial_output_tokens=row.tokens,
             wait_count=row.waits,
             probe=row.probe,
@@ -129,14 +130,14 @@ class Attempts:
         items = reasoning.open_items(items, self._seals, project_id=attempt.project_id, model=attempt.model)
         return replace(attempt, request=request, context=items, packed_request=None)
 
-    def _partial_output(self, row: runs_sql.ClaimedResponse) -> Transcript:
+    def _read_partial_output(self, row: runs_sql.ClaimedResponse) -> Transcript:
         if not log_has_output(row.background, row.next_seq):
             return Transcript()
         with self._database.connection() as connection:
-            output = transcript.fold(jsonio.loads(line) for line in events_sql.read_log(connection, row.id))
+            partial = transcript.fold(jsonio.loads(line) for line in events_sql.read_log(connection, row.id))
         # To continue after reasoning items, the model needs them decrypted.
-        output.output = reasoning.open_items(output.output, self._seals, project_id=row.project_id, model=row.model)
-        return output
+        partial.output = reasoning.open_items(partial.output, self._seals, project_id=row.project_id, model=row.model)
+        return partial
 
     def contents(self, attempt: Attempt) -> dict[str, str]:
         """Return the contents to which an attempt's context refers, by SHA-256 in hex."""
@@ -147,7 +148,7 @@ class Attempts:
             return contents_sql.read(connection, attempt.response_id, content_ids)
 
     def renew(self, attempt_keys: Sequence[AttemptKey]) -> BatchResult:
-        """Renew the leases of attempts, each given by its response ID and attempt number."""
+        """Renew the leases of attempts."""
         with self._database.connection() as connection:
             renewed_ids = runs_sql.renew(connection, attempt_keys, self._lease_s)
             return _batch_result(connection, attempt_keys, renewed_ids)
@@ -166,13 +167,13 @@ class Attempts:
                 attempt_keys = [(batch.response_id, batch.attempt) for batch in batches]
                 return _batch_result(connection, attempt_keys, written_ids)
         except UniqueViolation as error:
-            # An earlier write was committed, although its result never arrived.
+            # An earlier write of a batch was committed, although its result never arrived.
             raise errors.StoreUnavailable("Some of these events were already written.") from error
         except DataError as error:
             raise errors.StoreDataError(f"Postgres rejected these events: {error}") from error
 
     def find_written(self, batches: Sequence[Batch]) -> list[Batch]:
-        """Return those of `batches` that the event logs already contain."""
+        """Return the elements of `batches` that the event logs already contain."""
         with self._database.connection() as connection:
             next_seqs = events_sql.read_next_seqs(connection, [batch.response_id for batch in batches])
         return [batch for batch in batches if next_seqs.get(batch.response_id, 0) >= batch.next_seq]
@@ -185,7 +186,8 @@ class Attempts:
     def end_batch(self, attempt_ends: Sequence[tuple[Attempt, Outcome, Batch]]) -> set[AttemptKey]:
         """End several responses in one transaction; return the keys of the attempts that it ended.
 
-        The caller must call `end` for all others: this method skips locked rows, and writes nothing if it raises.
+        The caller must call `end` for the other attempts: this method skips locked rows, and writes nothing if it
+        raises an error.
         """
         endings = [
             Ending(attempt.response_id, outcome, attempt_fence(attempt.number), tail)

@@ -101,7 +101,7 @@ def renew(connection: Connection, attempt_keys: Sequence[tuple[str, int]], lease
     """
     rows = connection.execute(
         _RENEW,
-        {"ids": [key[0] for key in attempt_keys], "attempts": [key[1] for key in attempt_keys], "lease_s": lease_s},
+        {**_key_arrays(attempt_keys), "lease_s": lease_s},
     )
     return {str(row[0]) for row in rows}
 
@@ -115,10 +115,15 @@ where {has_status(Status.IN_PROGRESS, row="r")} and r.run_until > now()
 
 def select_leased(connection: Connection, attempt_keys: Sequence[tuple[str, int]]) -> set[str]:
     """Return the IDs of the responses that, by committed data, are still leased to the attempts; take no locks."""
-    rows = connection.execute(
-        _SELECT_LEASED, {"ids": [key[0] for key in attempt_keys], "attempts": [key[1] for key in attempt_keys]}
-    )
+    rows = connection.execute(_SELECT_LEASED, _key_arrays(attempt_keys))
     return {str(row[0]) for row in rows}
+
+
+def _key_arrays(attempt_keys: Sequence[tuple[str, int]]) -> dict[str, list[str] | list[int]]:
+    return {
+        "ids": [response_id for response_id, _ in attempt_keys],
+        "attempts": [attempt for _, attempt in attempt_keys],
+    }
 
 
 # After a response has run, only `ends_by` limits its time in the queue. A response that waits for its model server has
@@ -192,7 +197,7 @@ class ExpiredResponse:
     overdue: bool
     cause: str | None  # the cause of its last attempt, or that of its model's circuit if it waited for the circuit
     error_code: str | None
-    unavailable: bool  # `cause` comes from the model's circuit, not from the last attempt
+    unavailable: bool  # whether `cause` is that of the model's circuit, not of the last attempt
 
 
 _SELECT_EXPIRED = f"""
@@ -219,7 +224,7 @@ cross join lateral (select c.model is not null and last.outcome is distinct from
 
 
 def select_expired(connection: Connection, limit: int, *, excluded_ids: Collection[str] = ()) -> list[ExpiredResponse]:
-    """Return responses with an expired lease, or past their deadline; locked rows are skipped.
+    """Return responses with an expired lease, or past their deadline; skip locked rows.
 
     Args:
         limit: maximum number of running and, separately, of queued responses.

@@ -28,7 +28,7 @@ class Workers:
         Args:
             slots: the number of responses that the worker runs at once; 0 if it is draining.
             models: the models that the worker knows, each with its limit of running responses or None. Only responses
-                of these models are dispatched to its slots; without a mapping, those of all models.
+                of these models are dispatched to its slots. None instead of a mapping: the worker knows every model.
         """
         with self._database.connection() as connection:
             workers_sql.register(

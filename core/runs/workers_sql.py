@@ -43,7 +43,7 @@ def delete_unseen(connection: Connection, unseen_s: float) -> None:
 
 
 def is_live(connection: Connection, pid: int, *, worker_seen_s: float) -> bool:
-    """Return whether a worker process of this machine or another one with this ID was seen recently and accepts work.
+    """Return whether a worker with this process ID, on any machine, was seen recently and accepts responses.
 
     Args:
         worker_seen_s: seconds for which a worker is considered live after it has updated its registration.
