@@ -22,7 +22,7 @@ def authenticate(exchange: Exchange) -> Caller:
         errors.InvalidRequest: the request names two different projects, or contains a header that cannot be read.
     """
     return exchange.core.keys.caller(
-        parse_bearer_key(exchange.environ.get("HTTP_AUTHORIZATION")), _requested_projects(exchange)
+        parse_bearer_key(exchange.environ.get("HTTP_AUTHORIZATION")), _read_requested_projects(exchange)
     )
 
 
@@ -85,8 +85,8 @@ def parse_bearer_key(header: str | None) -> str:
     return secret.strip()
 
 
-def _requested_projects(exchange: Exchange) -> dict[str, str]:
-    """The requested projects by parameter name; an empty `ai_project_id` is ignored."""
+def _read_requested_projects(exchange: Exchange) -> dict[str, str]:
+    """Return the requested projects by parameter name; an empty `ai_project_id` is ignored."""
     header = exchange.header("OpenAI-Project")
     if header is None and not exchange.has_query:
         return {}

@@ -58,7 +58,7 @@ def _answer_when_ended(
     except errors.StoreUnavailable:
         has_ended = False
     if not has_ended:
-        body = _keep_alive_body(exchange, slot, new_response.id, is_stored=is_stored, is_repeatable=is_repeatable)
+        body = _yield_body(exchange, slot, new_response.id, is_stored=is_stored, is_repeatable=is_repeatable)
         # If the client disconnects before the first byte, the generator never starts, and its `finally` does not run.
         return Answer(ClosingIterator(body, [slot.leave]))
     slot.leave()
@@ -66,14 +66,14 @@ def _answer_when_ended(
         raise errors.NotFound(_deletion_message(new_response.id), param="response_id")
     if not is_stored and not is_repeatable:
         wait_slots.delete_unstored(new_response.id)
-    return _final_answer(document)
+    return _build_final_answer(document)
 
 
 def _deletion_message(response_id: str) -> str:
     return f"Response with id '{response_id}' was deleted."
 
 
-def _final_answer(document_text: str) -> Answer:
+def _build_final_answer(document_text: str) -> Answer:
     document: JsonObject = jsonio.loads(document_text)
     if document["status"] != Status.FAILED:
         return json_text(document_text)
@@ -85,7 +85,7 @@ def _final_answer(document_text: str) -> Answer:
     return error_answer.with_headers({"x-should-retry": "false"})
 
 
-def _keep_alive_body(
+def _yield_body(
     exchange: Exchange, slot: WaitSlot, response_id: str, *, is_stored: bool, is_repeatable: bool
 ) -> Iterator[bytes]:
     wait_slots = exchange.core.wait_slots

@@ -71,7 +71,7 @@ def choose_workers(snapshot: Snapshot, choices: Sequence[Choice]) -> dict[str, s
         lane_workers = [worker for worker in active_workers if choice.group.lane in worker.lanes]
         able_workers = [worker for worker in lane_workers if worker.knows_model(choice.group.model)]
         if able_workers and len(able_workers) < len(lane_workers):
-            worker_id = max((worker.id for worker in able_workers), key=lambda worker_id: free_slots[worker_id])
+            worker_id = max([worker.id for worker in able_workers], key=free_slots.__getitem__)
             free_slots[worker_id] -= 1
             worker_ids[choice.id] = worker_id
     return worker_ids

@@ -45,8 +45,8 @@ class Expire:
                     lanes_sql.list_unknown_models(connection, self._settings.worker_seen_s) if responses else []
                 )
             for response in responses:
-                is_unknown = (response.lane, response.model) in unknown_models
-                if not self._recovery.try_to_recover(response.id, partial(self._recover, response, is_unknown)):
+                is_unknown_model = (response.lane, response.model) in unknown_models
+                if not self._recovery.try_to_recover(response.id, partial(self._recover, response, is_unknown_model)):
                     failed_ids.add(response.id)
                 if time.monotonic() >= deadline:
                     return

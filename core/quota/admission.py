@@ -93,6 +93,7 @@ class Admission:
         cost = _estimate_cost(request, requested_tier, token_limit)
         reservation = Reservation(requested_tier.tier, limits, cost)
         can_fit = token_limit is None or cost.tokens <= token_limit
+        # A request that never fits takes no credits, but its error contains the remaining credits.
         charge = cost if can_fit else NO_COST
         result = self._credits.take(
             caller.project_id, model, limits, charge, recent_cost=lambda: self._recent_cost(caller, model)

@@ -30,7 +30,7 @@ class Ledger:
         correction was applied.
 
         Raises:
-            errors.StoreUnavailable: it is unknown which settlements were recorded; the next call repeats the others.
+            errors.StoreUnavailable: it is unknown which settlements were recorded; the next call repeats the rest.
         """
         with self._database.connection() as connection:
             settlements = ledger_sql.list_unsettled(connection, BATCH_SIZE)

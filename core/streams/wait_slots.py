@@ -70,7 +70,7 @@ class WaitSlots:
         def read() -> str | None:
             with self._database.connection() as connection:
                 document = responses_sql.read_document(connection, response_id)
-                return document and large_fields.load_text(connection, response_id, document)
+                return None if document is None else large_fields.load_text(connection, response_id, document)
 
         return self._database.run_with_retry(read)
 

@@ -43,11 +43,12 @@ _DESCRIPTIONS = {
 
 def describe(reason: WaitReason, response: QueuedResponse, snapshot: Snapshot) -> str:
     """Return what a response waits for, as text for operators; the text may quote the model server."""
-    group, circuit = response.group, snapshot.circuits.get(response.group.model)
+    group = response.group
+    circuit = snapshot.circuits.get(group.model)
     return _DESCRIPTIONS[reason].format(
         lane=group.lane,
         tier=group.tier,
         model=group.model,
         due_in_s=response.due_in_s,
-        circuit=circuit and f"{circuit.cause} (next probe: {circuit.next_probe})",
+        circuit=f"{circuit.cause} (next probe: {circuit.next_probe})" if circuit else "",
     )
