@@ -48,11 +48,7 @@ def connect(engine: Engine, settings: Settings) -> StopRecord:
             pool.loop.call_soon_threadsafe(_log_stop, sig)
             pool.loop.call_soon_threadsafe(engine.drain)
             pool.loop.call_soon_threadsafe(pool.loop.call_later, settings.drain_s, pool.cancel_all)
-        exit_timer = threading.Timer(
-            settings.drain_s + CLEANUP_TIMEOUT_S + _ENGINE_TIMEOUT_S, os._exit, (os.EX_TEMPFAIL,)
-        )
-        exit_timer.daemon = True
-        exit_timer.start()
+        _exit_after(settings.drain_s + CLEANUP_TIMEOUT_S + _ENGINE_TIMEOUT_S)
 
     def stop_engine(sender: AioPool, **_: Any) -> None:
         asyncio.run_coroutine_threadsafe(engine.stop(), sender.loop).result(_ENGINE_TIMEOUT_S)
@@ -68,6 +64,13 @@ def connect(engine: Engine, settings: Settings) -> StopRecord:
     # Logging is already configured. A receiver of this signal prevents Celery from configuring it again.
     signals.setup_logging.connect(lambda **_: None, weak=False)
     return stop_record
+
+
+def _exit_after(delay_s: float) -> None:
+    """End the process after a delay, even if Celery hangs."""
+    timer = threading.Timer(delay_s, os._exit, (os.EX_TEMPFAIL,))
+    timer.daemon = True
+    timer.start()
 
 
 def _log_stop(signal_name: str) -> None:
