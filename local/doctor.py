@@ -130,7 +130,7 @@ def _check_schema_and_workers(database: Database, rules: Rules) -> Iterator[Find
         return
     yield Finding("schema", f"version {revision}, on which this program runs")
     with database.connection() as connection:
-        load = read_load(connection, rules, broker_available=True)  # `_check_redis` checks the broker
+        load = read_load(connection, rules, is_broker_available=True)  # `_check_redis` checks the broker
     if load.workers:
         yield Finding("workers", "; ".join(map(_describe_worker, load.workers)))
     else:

@@ -53,7 +53,7 @@ class Figures:
     terminal: int = 0
     written_twice: int = 0
     changed_after_end: int = 0
-    gaps: int = 0  # logs that are incomplete or do not add up to their document
+    incorrect_logs: int = 0  # logs that are incomplete or do not add up to their document
     leaked_connections: int = 0  # connections to the model server that are still open
     over_budget: int = 0  # responses that were lost more often than allowed, and open attempts of ended responses
     differing_streams: int = 0  # streams that differ from the event log
@@ -75,7 +75,7 @@ class Figures:
         self.findings.append(f"{kind}: {description}")
 
 
-def check(stack: Stack, accepted: Iterable[str]) -> dict[str, int]:
+def check_responses(stack: Stack, accepted: Iterable[str]) -> dict[str, int]:
     """Assert that every accepted response ended once with a complete, consistent log; return the count by status."""
     figures = inspect_responses(stack, accepted, exclusive=True)
     assert figures.has_no_violations, figures
@@ -189,12 +189,12 @@ def _check_log(
         assert [event["type"] for event in events].count("response.in_progress") <= 1
         assert events[-1]["response"] == document
         if is_full_check:
-            stream_checker.check(events, document)
+            stream_checker.check_complete_log(events, document)
         fold = transcript.fold(events)
         assert not fold.open
         assert fold.output == document["output"]
     except (AssertionError, IndexError) as error:
-        figures.add("gaps", f"{response_id}: {error!r}"[:2000])
+        figures.add("incorrect_logs", f"{response_id}: {error!r}"[:2000])
 
 
 def _check_stream(

@@ -19,14 +19,14 @@ Event = dict[str, Any]
 
 TERMINAL = {"response.completed", "response.incomplete", "response.failed"}
 _EVENT_ADAPTER: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
-_PART_BY_DONE_EVENT = {f"response.{kind.deltas}.done": name for name, kind in PARTS.items()}
-_PART_BY_DELTA_EVENT = {f"response.{kind.deltas}.delta": name for name, kind in PARTS.items()}
+_PART_TYPE_BY_DONE_EVENT = {f"response.{kind.text_event}.done": name for name, kind in PARTS.items()}
+_PART_TYPE_BY_DELTA_EVENT = {f"response.{kind.text_event}.delta": name for name, kind in PARTS.items()}
 
 
-def check(events: list[Event], document: Event | None = None) -> None:
+def check_complete_log(events: list[Event], document: Event | None = None) -> None:
     """Assert that these are all events of an ended response, and that the final document contains their fold."""
     assert events[-1]["type"] in TERMINAL, events[-1]["type"]
-    check_prefix(events)
+    check_log_start(events)
     final_document = events[-1]["response"]
     fold = transcript.fold(events)
     assert not fold.open
@@ -43,7 +43,7 @@ def check(events: list[Event], document: Event | None = None) -> None:
         assert final_document == document
 
 
-def check_prefix(events: list[Event]) -> None:
+def check_log_start(events: list[Event]) -> None:
     """Assert that these are one or more events from the beginning of an event log."""
     check_continuation(events, after=-1)
     assert events[0]["type"] == "response.created"
@@ -102,23 +102,23 @@ def _check_items(events: list[Event]) -> None:
             assert path not in texts
             open_parts.add(path)
             texts[path] = ""
-        elif event_type in _PART_BY_DELTA_EVENT:
-            path = _part_path(event, _PART_BY_DELTA_EVENT[event_type])
+        elif event_type in _PART_TYPE_BY_DELTA_EVENT:
+            path = _part_path(event, _PART_TYPE_BY_DELTA_EVENT[event_type])
             assert path in open_parts
             texts[path] += event["delta"]
-        elif event_type in _PART_BY_DONE_EVENT:
-            part = _PART_BY_DONE_EVENT[event_type]
-            assert event[PARTS[part].text] == texts[_part_path(event, part)]
+        elif event_type in _PART_TYPE_BY_DONE_EVENT:
+            part_type = _PART_TYPE_BY_DONE_EVENT[event_type]
+            assert event[PARTS[part_type].text_field] == texts[_part_path(event, part_type)]
         elif event_type in {"response.content_part.done", "response.reasoning_summary_part.done"}:
-            part = event["part"]["type"]
-            path = _part_path(event, part)
+            part_type = event["part"]["type"]
+            path = _part_path(event, part_type)
             open_parts.remove(path)
-            assert event["part"][PARTS[part].text] == texts[path]
+            assert event["part"][PARTS[part_type].text_field] == texts[path]
 
 
-def _part_path(event: Event, part: str) -> tuple[int, str, int]:
+def _part_path(event: Event, part_type: str) -> tuple[int, str, int]:
     """The output index, the type and the index of the part that an event belongs to."""
-    return event["output_index"], part, event[PARTS[part].index]
+    return event["output_index"], part_type, event[PARTS[part_type].index]
 
 
 class StreamRefusedError(AssertionError):
@@ -186,9 +186,9 @@ class Reader:
                     break
         check_continuation(self.events, self._after)
         if self._after == -1 and self.events:
-            check_prefix(self.events)
+            check_log_start(self.events)
         if self.done and self._after == -1:
-            check(self.events)
+            check_complete_log(self.events)
         return self.events
 
 

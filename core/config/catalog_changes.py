@@ -13,12 +13,12 @@ def describe_changes(old: Catalog, new: Catalog) -> dict[str, str]:
     """
     old_tables, new_tables = old.limits.tables, new.limits.tables
     return {
-        "added": _join_names(new.models.keys() - old.models.keys()),
-        "removed": _join_names(old.models.keys() - new.models.keys()),
-        "changed": _join_names(
+        "added_models": _join_names(new.models.keys() - old.models.keys()),
+        "removed_models": _join_names(old.models.keys() - new.models.keys()),
+        "changed_models": _join_names(
             name for name in old.models.keys() & new.models.keys() if not new.models[name].is_same_as(old.models[name])
         ),
-        "limits": _join_names(
+        "projects_with_changed_limits": _join_names(
             project
             for project in old_tables.keys() | new_tables.keys()
             if old_tables.get(project) != new_tables.get(project)

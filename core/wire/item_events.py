@@ -16,19 +16,19 @@ class PartKind:
     """The wire format of one type of content part.
 
     Args:
-        item: type of the item that contains the part.
+        item_type: type of the item that contains the part.
         list_field: field of the item that contains the list of these parts.
-        text: field of the part to which delta events append.
-        deltas: name in the types `response.<name>.delta` and `response.<name>.done` of the events with the text.
-        part: name in the types `response.<name>.added` and `response.<name>.done` of the events with the part.
+        text_field: field of the part to which delta events append.
+        text_event: `<name>` of the text events `response.<name>.delta` and `response.<name>.done`.
+        part_event: `<name>` of the part events `response.<name>.added` and `response.<name>.done`.
         initial_fields: fields of a newly opened part, besides `type`.
     """
 
-    item: str
+    item_type: str
     list_field: str
-    text: str
-    deltas: str
-    part: str
+    text_field: str
+    text_event: str
+    part_event: str
     initial_fields: Part
 
     @property
@@ -53,7 +53,8 @@ PARTS = {
     ),
 }
 
-# For each type of tool call: the name in the types of its events, and the field of the item that holds the input.
+# For each type of tool call: `<name>` of its events `response.<name>.delta` and `response.<name>.done`, and the field
+# of the item that contains the input.
 _TOOL_CALLS = {
     "function_call": ("function_call_arguments", "arguments"),
     "custom_tool_call": ("custom_tool_call_input", "input"),
@@ -65,18 +66,18 @@ class PartPath:
     """The position of a part in an output.
 
     Args:
-        part: type of the part.
+        part_type: type of the part.
         index: position in the item's list.
     """
 
     item_id: str
     output_index: int
-    part: str
+    part_type: str
     index: int
 
     def fields(self) -> Event:
         """Return the event fields that identify the part."""
-        return {"item_id": self.item_id, "output_index": self.output_index, PARTS[self.part].index: self.index}
+        return {"item_id": self.item_id, "output_index": self.output_index, PARTS[self.part_type].index: self.index}
 
 
 def empty_item(item_type: str, item_id: str) -> Item:
@@ -93,15 +94,15 @@ def open_item(item: Item, output_index: int) -> Event:
 
 def open_part(path: PartPath) -> Event:
     """Return the event that adds an empty part to an item."""
-    kind = PARTS[path.part]
-    part = {"type": path.part} | deepcopy(kind.initial_fields)
-    return {"type": f"response.{kind.part}.added", **path.fields(), "part": part}
+    kind = PARTS[path.part_type]
+    part = {"type": path.part_type} | deepcopy(kind.initial_fields)
+    return {"type": f"response.{kind.part_event}.added", **path.fields(), "part": part}
 
 
 def delta(path: PartPath, text: str, logprobs: Sequence[JsonObject] = ()) -> Event:
     """Return the event that appends `text` to a part."""
-    event = {"type": f"response.{PARTS[path.part].deltas}.delta", **path.fields(), "delta": text}
-    return event | {"logprobs": list(logprobs)} if path.part == "output_text" else event
+    event = {"type": f"response.{PARTS[path.part_type].text_event}.delta", **path.fields(), "delta": text}
+    return event | {"logprobs": list(logprobs)} if path.part_type == "output_text" else event
 
 
 def annotation(path: PartPath, annotation_index: int, value: JsonObject) -> Event:
@@ -116,11 +117,15 @@ def annotation(path: PartPath, annotation_index: int, value: JsonObject) -> Even
 
 def close_part(path: PartPath, part: Part) -> list[Event]:
     """Return the events that close an open part; `part` contains its complete text."""
-    kind = PARTS[path.part]
-    text_done_event = {"type": f"response.{kind.deltas}.done", **path.fields(), kind.text: part[kind.text]}
-    if path.part == "output_text":
+    kind = PARTS[path.part_type]
+    text_done_event = {
+        "type": f"response.{kind.text_event}.done",
+        **path.fields(),
+        kind.text_field: part[kind.text_field],
+    }
+    if path.part_type == "output_text":
         text_done_event["logprobs"] = deepcopy(part["logprobs"])
-    return [text_done_event, {"type": f"response.{kind.part}.done", **path.fields(), "part": deepcopy(part)}]
+    return [text_done_event, {"type": f"response.{kind.part_event}.done", **path.fields(), "part": deepcopy(part)}]
 
 
 def close_item(item: Item, output_index: int, open_parts: Iterable[PartPath], status: str) -> list[Event]:
@@ -129,7 +134,7 @@ def close_item(item: Item, output_index: int, open_parts: Iterable[PartPath], st
     if item["type"] in _TOOL_CALLS:
         events.append(_tool_done_event(item, output_index))
     for path in open_parts:
-        events += close_part(path, item[PARTS[path.part].list_field][path.index])
+        events += close_part(path, item[PARTS[path.part_type].list_field][path.index])
     item["status"] = status
     events.append({"type": "response.output_item.done", "output_index": output_index, "item": deepcopy(item)})
     return events

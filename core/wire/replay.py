@@ -86,12 +86,12 @@ def _item_parts(item: Item, index: int) -> Iterator[tuple[PartPath, Part]]:
     for field in ("content", "summary"):
         for position, part in enumerate(item.get(field) or ()):
             kind = PARTS.get(part["type"])
-            if kind is not None and (kind.item, kind.list_field) == (item["type"], field):
+            if kind is not None and (kind.item_type, kind.list_field) == (item["type"], field):
                 yield PartPath(item["id"], index, part["type"], position), part
 
 
 def _text(part: Part) -> str:
-    text: str = part[PARTS[part["type"]].text]
+    text: str = part[PARTS[part["type"]].text_field]
     return text
 
 

@@ -43,7 +43,11 @@ class AnswerReasoning(BaseModel):
     status: ItemStatus
     summary: list[SummaryText]
     content: list[ReasoningText]
-    encrypted_content: str = Field("", description="Only if it is in `include`. Send it back in later turns.")
+    encrypted_content: str = Field(
+        "",
+        description="Present only if the create request's `include` contains `reasoning.encrypted_content`. "
+        "Send it back in later turns.",
+    )
 
 
 class AnswerMessage(BaseModel):
@@ -114,7 +118,7 @@ class ReasoningEcho(BaseModel):
     summary: str | None
 
 
-class ClientReason(StrEnum):
+class ClientWaitReason(StrEnum):
     """Why a queued response does not run yet.
 
     `starting`: a worker is about to start it. `turn`: other responses may come first. `project_limit`: the project runs
@@ -159,7 +163,8 @@ class Response(BaseModel):
     metadata: dict[str, str]
     model: str
     output: list[AnswerMessage | AnswerReasoning | AnswerFunctionCall | AnswerCustomToolCall] = Field(
-        description="The current output while the response runs. If it does not complete, its last item may be partial."
+        description="The current output while the response runs. If the response does not complete, the last item "
+        "may be partial."
     )
     parallel_tool_calls: bool
     presence_penalty: float
@@ -182,10 +187,13 @@ class Response(BaseModel):
     top_logprobs: int
     top_p: float
     truncation: Literal["auto", "disabled"]
-    usage: Usage | None = Field(description="Null until the end, and if the response failed or was cancelled.")
+    usage: Usage | None = Field(
+        description="Null unless the status is `completed` or `incomplete`. Estimated if the model server sent no "
+        "plausible counts."
+    )
     user: str | None
-    wait_reason: ClientReason = Field(
-        default_factory=lambda: ClientReason.TURN,
+    wait_reason: ClientWaitReason = Field(
+        default_factory=lambda: ClientWaitReason.TURN,
         description="Why the response does not run yet. Only in polls with `wait_reason=true`, while it is `queued`.",
     )
 
@@ -268,7 +276,7 @@ def document_at_creation(document: Document) -> Document:
     }
 
 
-def explained_document(document: Document, reason: ClientReason) -> Document:
+def explained_document(document: Document, reason: ClientWaitReason) -> Document:
     """Return the object of a queued response with the reason why the response does not run."""
     return document | {"wait_reason": reason.value}
 

@@ -8,9 +8,9 @@ from core.jsonio import JsonObject
 from core.wire import Document, Event, Item, Part, item_events
 from core.wire.item_events import PARTS, PartPath
 
-_PART_BY_DELTA = {f"response.{kind.deltas}.delta": name for name, kind in PARTS.items()}
-_PART_ADDED_TYPES = frozenset(f"response.{kind.part}.added" for kind in PARTS.values())
-_PART_DONE_TYPES = frozenset(f"response.{kind.part}.done" for kind in PARTS.values())
+_PART_TYPE_BY_DELTA = {f"response.{kind.text_event}.delta": name for name, kind in PARTS.items()}
+_PART_ADDED_TYPES = frozenset(f"response.{kind.part_event}.added" for kind in PARTS.values())
+_PART_DONE_TYPES = frozenset(f"response.{kind.part_event}.done" for kind in PARTS.values())
 _TOOL_FIELD_BY_DELTA = {
     "response.function_call_arguments.delta": "arguments",
     "response.custom_tool_call_input.delta": "input",
@@ -45,8 +45,8 @@ class Fold:
     def add(self, event: Event) -> None:
         """Add one event."""
         kind = event["type"]
-        if kind in _PART_BY_DELTA:
-            path = _part_path(event, _PART_BY_DELTA[kind])
+        if kind in _PART_TYPE_BY_DELTA:
+            path = _part_path(event, _PART_TYPE_BY_DELTA[kind])
             self.append_text(path, event["delta"], event.get("logprobs", ()))
         elif kind in _TOOL_FIELD_BY_DELTA:
             self._transcript.output[event["output_index"]][_TOOL_FIELD_BY_DELTA[kind]] += event["delta"]
@@ -74,23 +74,23 @@ class Fold:
     def append_text(self, path: PartPath, text: str, logprobs: Iterable[JsonObject] = ()) -> None:
         """Append text to an open part, as a delta event does."""
         self._pieces.setdefault(path, []).append(text)
-        if path.part == "output_text":
+        if path.part_type == "output_text":
             self._parts(path)[path.index]["logprobs"].extend(logprobs)
 
     def transcript(self) -> Transcript:
         """Return the transcript of all events so far. Events that are added later change the returned object."""
         for path, deltas in self._pieces.items():
-            self._parts(path)[path.index][PARTS[path.part].text] += "".join(deltas)
+            self._parts(path)[path.index][PARTS[path.part_type].text_field] += "".join(deltas)
         self._pieces.clear()
         return self._transcript
 
     def _parts(self, path: PartPath) -> list[Part]:
-        parts: list[Part] = self._transcript.output[path.output_index][PARTS[path.part].list_field]
+        parts: list[Part] = self._transcript.output[path.output_index][PARTS[path.part_type].list_field]
         return parts
 
 
-def _part_path(event: Event, part: str) -> PartPath:
-    return PartPath(event["item_id"], event["output_index"], part, event[PARTS[part].index])
+def _part_path(event: Event, part_type: str) -> PartPath:
+    return PartPath(event["item_id"], event["output_index"], part_type, event[PARTS[part_type].index])
 
 
 def fold(events: Iterable[Event]) -> Transcript:

@@ -8,7 +8,14 @@ import pytest
 
 REPORT = Path(__file__).parent / "report.json"
 # Columns that count violations.
-VIOLATIONS = ("written twice", "changed after the end", "gaps", "leaked connections", "false statements", "crashes")
+VIOLATIONS = (
+    "written twice",
+    "changed after the end",
+    "incorrect logs",
+    "leaked connections",
+    "false statements",
+    "crashes",
+)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -110,9 +110,9 @@ def test_texts_at_temperature_0_are_the_same_with_and_without_killed_workers(sta
     kills = kill_worker_repeatedly(stack, rng)
     for response_id, stream in streams.items():
         ((document,),) = stack.sql("select document from responses where id = %s", response_id)
-        stream_checker.check(stream.result(60), json.loads(document))
+        stream_checker.check_complete_log(stream.result(60), json.loads(document))
     readers.shutdown()
-    invariants.check(stack, undisturbed_inputs.keys() | disturbed_inputs.keys())
+    invariants.check_responses(stack, undisturbed_inputs.keys() | disturbed_inputs.keys())
 
     ((second_attempts, later_attempts),) = stack.sql(
         "select count(*) filter (where attempt = 2), count(*) filter (where attempt > 2) from attempts"

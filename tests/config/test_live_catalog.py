@@ -42,11 +42,11 @@ def reload_file(live_catalog: LiveCatalog, path: Path, text: str, caplog: pytest
     ("text", "changes"),
     [
         (ONE_MODEL, {}),
-        (ONE_MODEL + f"[models.b]\n{SERVER}[models.c]\n{SERVER}", {"added": "b,c"}),
-        (f"[models.b]\n{SERVER}", {"added": "b", "removed": "a"}),
-        (f"{ONE_MODEL}concurrency = 3\n", {"changed": "a"}),
-        (f"{ONE_MODEL}supports = []\n", {"changed": "a"}),  # differs from a model without `supports`
-        (f"{ONE_MODEL}[projects.p.limits.a]\nrunning = 1\n", {"limits": "p"}),
+        (ONE_MODEL + f"[models.b]\n{SERVER}[models.c]\n{SERVER}", {"added_models": "b,c"}),
+        (f"[models.b]\n{SERVER}", {"added_models": "b", "removed_models": "a"}),
+        (f"{ONE_MODEL}concurrency = 3\n", {"changed_models": "a"}),
+        (f"{ONE_MODEL}supports = []\n", {"changed_models": "a"}),  # differs from a model without `supports`
+        (f"{ONE_MODEL}[projects.p.limits.a]\nrunning = 1\n", {"projects_with_changed_limits": "p"}),
         (f'{ONE_MODEL}[lanes]\nflex = "default"\n', {}),  # the lane that `flex` has without this table
     ],
 )
@@ -56,7 +56,7 @@ def test_a_reload_logs_the_names_of_the_models_and_projects_that_changed(
     fields = reload_file(live_catalog, path, text, caplog)
 
     assert (fields["msg"], fields["path"]) == ("configuration reloaded", str(path))
-    no_changes = {"added": "", "removed": "", "changed": "", "limits": ""}
+    no_changes = dict.fromkeys(("added_models", "removed_models", "changed_models", "projects_with_changed_limits"), "")
     assert {key: fields[key] for key in no_changes} == no_changes | changes
     assert sorted(live_catalog.current.models) == sorted(catalog.load(path).models)
     assert live_catalog.state == "ok"

@@ -16,7 +16,7 @@ from core.dispatch.snapshot_rows import LiveWorker, Occupancy, OpenCircuit
 from core.dispatch.waits.descriptions import CLIENT_REASONS, describe
 from core.dispatch.waits.dispatch_limits import Limits, WaitReason
 from core.dispatch.waits.reasons import QueuedResponse, find_reason
-from core.wire.response import ClientReason
+from core.wire.response import ClientWaitReason
 
 LANES = ("default", "slow")
 PROJECT_NAMES = {"proj_1": "one", "proj_2": "two"}
@@ -60,12 +60,12 @@ def compute_situation(snapshot: Snapshot, rules: Rules, waiting_groups: Sequence
 
 
 def compute_reason(
-    snapshot: Snapshot, rules: Rules, response: QueuedResponse, *, broker_available: bool = True
+    snapshot: Snapshot, rules: Rules, response: QueuedResponse, *, is_broker_available: bool = True
 ) -> WaitReason:
     """The reason, computed from the limits of the projects with running or dispatched responses, as `Waits` does."""
     busy_groups = [occupancy.group for occupancy in snapshot.occupancies]
     limits = Limits(compute_situation(snapshot, rules, busy_groups), compute_capacity(snapshot))
-    return find_reason(response, snapshot, limits, broker_available=broker_available)
+    return find_reason(response, snapshot, limits, is_broker_available=is_broker_available)
 
 
 def choose_responses(snapshot: Snapshot, rules: Rules, waiting_groups: Sequence[CandidateGroup]) -> list[Choice]:
@@ -100,19 +100,24 @@ def test_a_response_with_a_reason_other_than_turn_is_never_chosen(
 @settings(deadline=None)
 @given(snapshots, rule_sets, groups, st.booleans(), st.booleans(), st.booleans())
 def test_every_reason_has_a_description_and_a_reason_for_clients(
-    snapshot: Snapshot, rules: Rules, group: CandidateGroup, is_due: bool, is_dispatched: bool, broker_available: bool
+    snapshot: Snapshot,
+    rules: Rules,
+    group: CandidateGroup,
+    is_due: bool,
+    is_dispatched: bool,
+    is_broker_available: bool,
 ) -> None:
     response = QueuedResponse(group, 0.0 if is_due else 7.25, is_dispatched=is_dispatched)
 
-    reason = compute_reason(snapshot, rules, response, broker_available=broker_available)
+    reason = compute_reason(snapshot, rules, response, is_broker_available=is_broker_available)
 
     assert "None" not in describe(reason, response, snapshot)
-    assert CLIENT_REASONS[reason] in ClientReason
+    assert CLIENT_REASONS[reason] in ClientWaitReason
 
 
 def test_every_reason_is_mapped_and_every_reason_for_clients_is_used() -> None:
     assert set(CLIENT_REASONS) == set(WaitReason)
-    assert set(CLIENT_REASONS.values()) == set(ClientReason)
+    assert set(CLIENT_REASONS.values()) == set(ClientWaitReason)
 
 
 def test_a_missing_worker_precedes_an_outage_the_delay_and_the_limits() -> None:
@@ -130,9 +135,9 @@ def test_a_missing_worker_precedes_an_outage_the_delay_and_the_limits() -> None:
     later_response = QueuedResponse(group, 5.0, is_dispatched=False)
     free_worker = replace(draining_worker, id="w2", slots=9)
 
-    assert compute_reason(snapshot, rules, later_response, broker_available=False) == WaitReason.LANE_DRAINING
+    assert compute_reason(snapshot, rules, later_response, is_broker_available=False) == WaitReason.LANE_DRAINING
     snapshot = replace(snapshot, workers=[draining_worker, free_worker])
-    assert compute_reason(snapshot, rules, later_response, broker_available=False) == WaitReason.BROKER_UNAVAILABLE
+    assert compute_reason(snapshot, rules, later_response, is_broker_available=False) == WaitReason.BROKER_UNAVAILABLE
     assert compute_reason(snapshot, rules, later_response) == WaitReason.CIRCUIT_OPEN
     snapshot = replace(snapshot, circuits={})
     assert compute_reason(snapshot, rules, later_response) == WaitReason.NOT_DUE

@@ -9,7 +9,7 @@ from core.bootstrap import Core, open_core
 from core.config.tiers import Tier
 from core.dispatch.waits.dispatch_limits import WaitReason
 from core.settings import Settings
-from core.wire.response import ClientReason
+from core.wire.response import ClientWaitReason
 from tests.harness.engine import (
     UNAVAILABLE,
     claim,
@@ -36,7 +36,9 @@ running = 1
     return config
 
 
-def check_reason(core: Core, response_id: str, reason: WaitReason, client_reason: ClientReason, text: str = "") -> None:
+def check_reason(
+    core: Core, response_id: str, reason: WaitReason, client_reason: ClientWaitReason, text: str = ""
+) -> None:
     """Assert the reason of a waiting response, for operators and for clients, and that dispatch does not enqueue it."""
     core.dispatch.dispatch()
     wait = core.waits.explain(response_id)
@@ -54,7 +56,7 @@ def check_dispatched(core: Core, settings: Settings, response_id: str) -> None:
 def test_a_response_waits_for_any_worker(core: Core, settings: Settings) -> None:
     response_id = submit(core, create_caller(core))
 
-    check_reason(core, response_id, WaitReason.NO_WORKER, ClientReason.NO_WORKER, "none is alive")
+    check_reason(core, response_id, WaitReason.NO_WORKER, ClientWaitReason.NO_WORKER, "none is alive")
 
     register_worker(core)
     check_dispatched(core, settings, response_id)
@@ -64,14 +66,14 @@ def test_a_worker_that_was_not_seen_recently_is_not_alive(core: Core, settings: 
     register_worker(core)
     sql(settings, "update workers set seen_at = now() - interval '1 h'")
 
-    check_reason(core, submit(core, create_caller(core)), WaitReason.NO_WORKER, ClientReason.NO_WORKER)
+    check_reason(core, submit(core, create_caller(core)), WaitReason.NO_WORKER, ClientWaitReason.NO_WORKER)
 
 
 def test_a_response_waits_for_a_worker_of_its_lane(core: Core, settings: Settings) -> None:
     register_worker(core, "general", lanes=["default"])
     response_id = submit(core, create_caller(core), service_tier="flex")
 
-    check_reason(core, response_id, WaitReason.LANE_UNSERVED, ClientReason.NO_WORKER, "lane slow")
+    check_reason(core, response_id, WaitReason.LANE_UNSERVED, ClientWaitReason.NO_WORKER, "lane slow")
 
     register_worker(core, "batch", lanes=["slow"])
     check_dispatched(core, settings, response_id)
@@ -82,7 +84,7 @@ def test_a_response_waits_while_all_workers_of_its_lane_are_draining(core: Core,
     register_worker(core, "batch", slots=0, lanes=["slow"])
     response_id = submit(core, create_caller(core), service_tier="flex")
 
-    check_reason(core, response_id, WaitReason.LANE_DRAINING, ClientReason.NO_WORKER, "draining")
+    check_reason(core, response_id, WaitReason.LANE_DRAINING, ClientWaitReason.NO_WORKER, "draining")
     assert core.waits.load().unserved_lanes == ["slow"]
 
     register_worker(core, "batch-2", lanes=["slow"])
@@ -97,7 +99,7 @@ def test_a_response_waits_for_the_broker(core: Core, settings: Settings) -> None
     with open_core(settings_without_broker) as other_core:
         response_id = submit(other_core, create_caller(other_core))
 
-        check_reason(other_core, response_id, WaitReason.BROKER_UNAVAILABLE, ClientReason.NO_WORKER, "Valkey")
+        check_reason(other_core, response_id, WaitReason.BROKER_UNAVAILABLE, ClientWaitReason.NO_WORKER, "Valkey")
 
     check_dispatched(core, settings, response_id)
 
@@ -109,14 +111,14 @@ def test_a_response_waits_for_the_circuit_of_its_model(core: Core, settings: Set
     response_id = submit(core, client)
 
     text = "scripted: The model server cannot be reached: no. (next probe: in "
-    check_reason(core, response_id, WaitReason.CIRCUIT_OPEN, ClientReason.MODEL_UNAVAILABLE, text)
+    check_reason(core, response_id, WaitReason.CIRCUIT_OPEN, ClientWaitReason.MODEL_UNAVAILABLE, text)
 
     sql(settings, "update circuits set open_until = now() - interval '1 ms'")
     sql(settings, "update responses set available_at = now() where id = %s", response_id)
     core.dispatch.dispatch()
     (probe_id,) = dispatched_ids(settings)
     (other_id,) = {row[0] for row in sql(settings, "select id from responses")} - {probe_id}
-    check_reason(core, other_id, WaitReason.CIRCUIT_OPEN, ClientReason.MODEL_UNAVAILABLE, "(next probe: running)")
+    check_reason(core, other_id, WaitReason.CIRCUIT_OPEN, ClientWaitReason.MODEL_UNAVAILABLE, "(next probe: running)")
 
     core.circuits.close("scripted")
     sql(settings, "update responses set available_at = now()")
@@ -128,7 +130,7 @@ def test_a_response_waits_for_its_next_attempt(core: Core, settings: Settings) -
     response_id = submit(core, create_caller(core))
     sql(settings, "update responses set dispatched_at = null, available_at = now() + interval '1 min'")
 
-    check_reason(core, response_id, WaitReason.NOT_DUE, ClientReason.RETRY, "due in ")
+    check_reason(core, response_id, WaitReason.NOT_DUE, ClientWaitReason.RETRY, "due in ")
 
     sql(settings, "update responses set available_at = now()")
     check_dispatched(core, settings, response_id)
@@ -141,7 +143,7 @@ def test_a_response_waits_for_its_projects_limit(core: Core, settings: Settings)
     claim(core, running_id)
     response_id = submit(core, client)
 
-    check_reason(core, response_id, WaitReason.PROJECT_LIMIT, ClientReason.PROJECT_LIMIT, "project's limit")
+    check_reason(core, response_id, WaitReason.PROJECT_LIMIT, ClientWaitReason.PROJECT_LIMIT, "project's limit")
 
     core.responses.cancel(client, running_id)
     check_dispatched(core, settings, response_id)
@@ -153,7 +155,7 @@ def test_a_response_waits_for_the_concurrency_of_its_model(core: Core, settings:
     other_ids = [submit(core, client, model="narrow") for _ in range(2)]
     response_id = submit(core, client, model="narrow")
 
-    check_reason(core, response_id, WaitReason.MODEL_CONCURRENCY, ClientReason.MODEL_CAPACITY, "model narrow")
+    check_reason(core, response_id, WaitReason.MODEL_CONCURRENCY, ClientWaitReason.MODEL_CAPACITY, "model narrow")
 
     core.responses.cancel(client, other_ids[0])
     check_dispatched(core, settings, response_id)
@@ -166,7 +168,7 @@ def test_a_response_waits_for_a_free_slot(core: Core, settings: Settings) -> Non
     claim(core, running_id)
     response_id = submit(core, client)
 
-    check_reason(core, response_id, WaitReason.NO_FREE_SLOT, ClientReason.CAPACITY, "free slot")
+    check_reason(core, response_id, WaitReason.NO_FREE_SLOT, ClientWaitReason.CAPACITY, "free slot")
 
     core.responses.cancel(client, running_id)
     check_dispatched(core, settings, response_id)
@@ -177,7 +179,7 @@ def test_an_over_limit_response_waits_for_spare_slots(core: Core, settings: Sett
     response_id = submit(core, create_caller(core))
     sql(settings, "update responses set tier = %s, dispatched_at = null", Tier.OVER_LIMIT.value)
 
-    check_reason(core, response_id, WaitReason.RESERVE, ClientReason.CAPACITY, "spare slots")
+    check_reason(core, response_id, WaitReason.RESERVE, ClientWaitReason.CAPACITY, "spare slots")
 
     register_worker(core, slots=2)
     check_dispatched(core, settings, response_id)
@@ -188,7 +190,7 @@ def test_a_response_of_an_unknown_tier_waits_for_another_program_version(core: C
     response_id = submit(core, create_caller(core))
     sql(settings, "update responses set tier = 'future', dispatched_at = null")
 
-    check_reason(core, response_id, WaitReason.TIER_UNKNOWN, ClientReason.NO_WORKER, "tier future")
+    check_reason(core, response_id, WaitReason.TIER_UNKNOWN, ClientWaitReason.NO_WORKER, "tier future")
 
 
 def test_a_response_that_may_run_waits_for_its_turn_and_then_for_a_worker_to_claim_it(
@@ -198,10 +200,10 @@ def test_a_response_that_may_run_waits_for_its_turn_and_then_for_a_worker_to_cla
     register_worker(core)
     wait = core.waits.explain(response_id)
     assert wait is not None
-    assert (wait.reason, core.waits.client_reason(response_id)) == (WaitReason.TURN, ClientReason.TURN)
+    assert (wait.reason, core.waits.client_reason(response_id)) == (WaitReason.TURN, ClientWaitReason.TURN)
 
     check_dispatched(core, settings, response_id)
-    check_reason(core, response_id, WaitReason.DISPATCHED, ClientReason.STARTING, "to claim it")
+    check_reason(core, response_id, WaitReason.DISPATCHED, ClientWaitReason.STARTING, "to claim it")
 
 
 def test_a_response_that_runs_or_has_ended_or_does_not_exist_has_no_reason(core: Core) -> None:
@@ -218,10 +220,10 @@ def test_a_response_that_runs_or_has_ended_or_does_not_exist_has_no_reason(core:
 
 def test_clients_share_one_state_of_the_queue_for_a_second(core: Core, settings: Settings) -> None:
     response_id = submit(core, create_caller(core))
-    assert core.waits.client_reason(response_id) == ClientReason.NO_WORKER
+    assert core.waits.client_reason(response_id) == ClientWaitReason.NO_WORKER
     register_worker(core)
     started_at = time.monotonic()
 
-    until(lambda: core.waits.client_reason(response_id) == ClientReason.TURN)
+    until(lambda: core.waits.client_reason(response_id) == ClientWaitReason.TURN)
 
     assert time.monotonic() - started_at > 0.5

@@ -119,7 +119,7 @@ class Stack:
             MAX_CHECKED_LOGS,
         ):
             if pruned_event_count is None:
-                stream_checker.check(self.event_log(response_id), json.loads(document))
+                stream_checker.check_complete_log(self.event_log(response_id), json.loads(document))
 
     def event_log(self, response_id: str) -> list[stream_checker.Event]:
         """Return all events of a response, from its event log in Postgres."""

@@ -80,7 +80,7 @@ class WorkerAttempt:
         self.has_open_message = attempt.has_output
 
     @property
-    def fence(self) -> tuple[str, int]:
+    def attempt_key(self) -> tuple[str, int]:
         return self.attempt.response_id, self.attempt.number
 
     def next_batch(self, delta_count: int) -> Batch:

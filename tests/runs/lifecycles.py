@@ -254,12 +254,12 @@ class StateChecker:
             events += [json.loads(line) for line in lines.split("\n")]
         if lifecycle.has_ended:
             assert len(events) > lifecycle.log_length
-            stream_checker.check(events, json.loads(document))
+            stream_checker.check_complete_log(events, json.loads(document))
             assert events[-1]["response"]["status"] == lifecycle.status
         else:
             assert len(events) == lifecycle.log_length, response_id
             assert not [event for event in events if event["type"] in stream_checker.TERMINAL]
-            stream_checker.check_prefix(events)
+            stream_checker.check_log_start(events)
 
     def _check_history(self) -> None:
         moves = self._connection.execute(

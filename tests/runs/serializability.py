@@ -151,17 +151,17 @@ class Scenario:
 
     def _renew(self, ids: Sequence[str], attempt_index: int) -> Call:
         attempts = self._choose_attempts(ids, attempt_index)
-        fences = {response_id: worker_attempt.fence for response_id, worker_attempt in attempts.items()}
+        attempt_keys = {response_id: worker_attempt.attempt_key for response_id, worker_attempt in attempts.items()}
 
         def predict(response_id: str, lifecycle: Lifecycle | None) -> PossibleOutcomes:
-            if response_id not in fences or lifecycle is None:
+            if response_id not in attempt_keys or lifecycle is None:
                 return [("lost", lifecycle)]
             new_state = lifecycle.copy()
             result = new_state.renew(attempts[response_id].attempt.number)
             return [(result, new_state), ("locked", lifecycle)] if result == "done" else [(result, new_state)]
 
         def execute(core: Core) -> dict[str, str]:
-            return _results_by_id(core.attempts.renew(list(fences.values())), fences)
+            return _results_by_id(core.attempts.renew(list(attempt_keys.values())), attempt_keys)
 
         return Call("renew", execute, [predict])
 

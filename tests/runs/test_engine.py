@@ -1,4 +1,4 @@
-"""Claims, fences, leases and ends of responses on a real Postgres."""
+"""Claims, attempt_keys, leases and ends of responses on a real Postgres."""
 
 import json
 
@@ -146,7 +146,7 @@ def test_renewals_flushes_sweeps_and_dispatches_never_deadlock(core: Core) -> No
     register_worker(core)
     owner = create_caller(core)
     attempts = [claim(core, submit(core, owner)) for _ in range(20)]
-    fences = [(attempt.response_id, attempt.number) for attempt in attempts]
+    attempt_keys = [(attempt.response_id, attempt.number) for attempt in attempts]
 
     def record() -> None:
         for first_seq in range(2, 22):
@@ -154,8 +154,8 @@ def test_renewals_flushes_sweeps_and_dispatches_never_deadlock(core: Core) -> No
 
     run_concurrently(
         record,
-        lambda: [core.attempts.renew(fences) for _ in range(20)],
-        lambda: [core.attempts.renew(fences[::-1]) for _ in range(20)],
+        lambda: [core.attempts.renew(attempt_keys) for _ in range(20)],
+        lambda: [core.attempts.renew(attempt_keys[::-1]) for _ in range(20)],
         lambda: [core.sweep.run() for _ in range(20)],
         lambda: [core.dispatch.dispatch() for _ in range(20)],
     )

@@ -173,7 +173,7 @@ class ResponseMachine(RuleBasedStateMachine):
         worker_attempt = self.pick_attempt(pick)
         if worker_attempt is None:
             return
-        result = worker_attempt.core.attempts.renew([worker_attempt.fence])
+        result = worker_attempt.core.attempts.renew([worker_attempt.attempt_key])
         lifecycle = self.lifecycles.get(worker_attempt.attempt.response_id)
         expected = lifecycle.renew(worker_attempt.attempt.number) if lifecycle else "lost"
         assert ("done" if result.succeeded_ids else "lost") == expected
@@ -192,8 +192,8 @@ class ResponseMachine(RuleBasedStateMachine):
             lifecycle.end(outcome.status, worker_attempt.attempt.number, len(last_batch.lines)) if lifecycle else False
         )
         if (pick + variant) % 3 == 0:
-            ended_fences = worker_attempt.core.attempts.end_batch([(worker_attempt.attempt, outcome, last_batch)])
-            assert ended_fences == ({worker_attempt.fence} if expected else set())
+            ended_keys = worker_attempt.core.attempts.end_batch([(worker_attempt.attempt, outcome, last_batch)])
+            assert ended_keys == ({worker_attempt.attempt_key} if expected else set())
         else:
             assert worker_attempt.core.attempts.end(worker_attempt.attempt, outcome, last_batch) == expected
 

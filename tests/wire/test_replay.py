@@ -47,7 +47,7 @@ def item_logs(draw: st.DrawFn) -> list[dict]:
     item_type = draw(st.sampled_from(["message", "reasoning"]))
     events = [item_events.open_item(item_events.empty_item(item_type, "item_1"), 0)]
     for part_type, part_deltas, annotation_count, has_logprobs in draw(st.lists(parts, max_size=3)):
-        if PARTS[part_type].item != item_type:
+        if PARTS[part_type].item_type != item_type:
             continue
         list_name = PARTS[part_type].list_field
         path = PartPath("item_1", 0, part_type, len(transcript.fold(events).output[0][list_name]))

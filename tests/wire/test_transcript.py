@@ -13,11 +13,11 @@ texts = st.text(max_size=20)
 LOGPROB = {"token": "a", "bytes": [97], "logprob": -0.5, "top_logprobs": []}
 
 
-def open_item_events(part: str, deltas: list[str], index: int = 0) -> list[dict]:
-    """The events of an item with one open part of the type `part`."""
-    path = PartPath(f"item_{index}", index, part, 0)
+def open_item_events(part_type: str, deltas: list[str], index: int = 0) -> list[dict]:
+    """The events of an item with one open part."""
+    path = PartPath(f"item_{index}", index, part_type, 0)
     return [
-        item_events.open_item(item_events.empty_item(PARTS[part].item, f"item_{index}"), index),
+        item_events.open_item(item_events.empty_item(PARTS[part_type].item_type, f"item_{index}"), index),
         item_events.open_part(path),
         *[item_events.delta(path, delta) for delta in deltas],
     ]
@@ -28,18 +28,20 @@ def message_events(deltas: list[str], index: int = 0) -> list[dict]:
 
 
 @given(st.sampled_from(sorted(PARTS)), st.lists(texts))
-def test_the_text_of_an_open_part_is_its_deltas_joined(part: str, deltas: list[str]) -> None:
-    log_transcript = transcript.fold(open_item_events(part, deltas))
+def test_the_text_of_an_open_part_is_its_deltas_joined(part_type: str, deltas: list[str]) -> None:
+    log_transcript = transcript.fold(open_item_events(part_type, deltas))
 
-    kind = PARTS[part]
-    assert log_transcript.output[0][kind.list_field][0][kind.text] == "".join(deltas)
+    kind = PARTS[part_type]
+    assert log_transcript.output[0][kind.list_field][0][kind.text_field] == "".join(deltas)
     assert log_transcript.output[0]["status"] == "in_progress"
     assert list(log_transcript.open) == [0]
 
 
 @given(st.sampled_from(sorted(PARTS)), st.lists(texts), st.sampled_from(["completed", "incomplete"]))
-def test_a_log_with_its_closing_events_folds_to_the_closed_output(part: str, deltas: list[str], status: str) -> None:
-    events = open_item_events(part, deltas)
+def test_a_log_with_its_closing_events_folds_to_the_closed_output(
+    part_type: str, deltas: list[str], status: str
+) -> None:
+    events = open_item_events(part_type, deltas)
     log_transcript = transcript.fold(events)
     closing_events = transcript.close_items(log_transcript, status)
 
@@ -48,10 +50,10 @@ def test_a_log_with_its_closing_events_folds_to_the_closed_output(part: str, del
     assert second_transcript.output == log_transcript.output
     assert second_transcript.output[0]["status"] == status
     assert not second_transcript.open
-    kind = PARTS[part]
+    kind = PARTS[part_type]
     assert [event["type"].removeprefix("response.") for event in closing_events] == [
-        f"{kind.deltas}.done",
-        f"{kind.part}.done",
+        f"{kind.text_event}.done",
+        f"{kind.part_event}.done",
         "output_item.done",
     ]
 
@@ -63,8 +65,8 @@ def test_the_parts_of_a_message_are_folded_in_order(
     events = [item_events.open_item(item_events.empty_item("message", "msg_1"), 0)]
     fold = transcript.Fold()
     fold.add(events[0])
-    for index, (part, deltas) in enumerate(parts):
-        path = PartPath("msg_1", 0, part, index)
+    for index, (part_type, deltas) in enumerate(parts):
+        path = PartPath("msg_1", 0, part_type, index)
         open_events = [item_events.open_part(path), *[item_events.delta(path, delta) for delta in deltas]]
         for event in open_events:
             fold.add(event)
@@ -77,8 +79,8 @@ def test_the_parts_of_a_message_are_folded_in_order(
     log_transcript = transcript.fold([*events, end])
 
     content = log_transcript.output[0]["content"]
-    assert [part["type"] for part in content] == [part for part, _ in parts]
-    assert ["".join(deltas) for _, deltas in parts] == [part[PARTS[part["type"]].text] for part in content]
+    assert [part["type"] for part in content] == [part_type for part_type, _ in parts]
+    assert ["".join(deltas) for _, deltas in parts] == [part[PARTS[part["type"]].text_field] for part in content]
     assert not log_transcript.open
 
 

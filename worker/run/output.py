@@ -86,7 +86,7 @@ class OutputWriter:
         self._part_counts.update({list_name: len(item.get(list_name, ())) for list_name in ("content", "summary")})
         if open_parts:
             self._part_path = open_parts[-1]
-            part = item[PARTS[self._part_path.part].list_field][self._part_path.index]
+            part = item[PARTS[self._part_path.part_type].list_field][self._part_path.index]
             self._annotation_count = len(part.get("annotations", ()))
 
     @property
@@ -157,7 +157,9 @@ class OutputWriter:
         for delta in splice.end() if splice is not None else ():
             self._append_delta("output_text", delta.text, delta.logprobs, delta.delta_count)
 
-    def _append_delta(self, part: str, text: str, logprobs: tuple[JsonObject, ...] = (), delta_count: int = 1) -> None:
+    def _append_delta(
+        self, part_type: str, text: str, logprobs: tuple[JsonObject, ...] = (), delta_count: int = 1
+    ) -> None:
         if logprobs and not self._limit.try_add(*logprobs):
             return
         text = self._limit.cut_text(text)
@@ -165,7 +167,7 @@ class OutputWriter:
             logprobs = ()  # they belong to the text before it was cut
         if not text and self.is_full:
             return
-        part_path = self._open_part(part)
+        part_path = self._open_part(part_type)
         self._run.append_delta(part_path, text, logprobs, delta_count)
         self._fold.append_text(part_path, text, logprobs)
         self._delta_count += delta_count
@@ -186,16 +188,16 @@ class OutputWriter:
         self._emit([item_events.annotation(self._open_part("output_text"), self._annotation_count, annotation)])
         self._annotation_count += 1
 
-    def _open_part(self, part: str) -> PartPath:
+    def _open_part(self, part_type: str) -> PartPath:
         """Return the open part if it has this type; otherwise close it and open a new part."""
-        if self._part_path is not None and self._part_path.part == part:
+        if self._part_path is not None and self._part_path.part_type == part_type:
             return self._part_path
-        part_type = PARTS[part]
+        kind = PARTS[part_type]
         self._close_part()
         self._limit.try_add()  # counts the events of the part
-        self._open_item(part_type.item)
-        self._part_path = PartPath(self._item_id, self._item_count - 1, part, self._part_counts[part_type.list_field])
-        self._part_counts[part_type.list_field] += 1
+        self._open_item(kind.item_type)
+        self._part_path = PartPath(self._item_id, self._item_count - 1, part_type, self._part_counts[kind.list_field])
+        self._part_counts[kind.list_field] += 1
         self._annotation_count = 0
         self._emit([item_events.open_part(self._part_path)])
         return self._part_path
@@ -212,7 +214,7 @@ class OutputWriter:
         part_path, self._part_path = self._part_path, None
         if part_path is not None:
             item = self._fold.transcript().output[part_path.output_index]
-            self._emit(item_events.close_part(part_path, item[PARTS[part_path.part].list_field][part_path.index]))
+            self._emit(item_events.close_part(part_path, item[PARTS[part_path.part_type].list_field][part_path.index]))
 
     def _close_item(self, status: str = "completed", encrypted_content: str | None = None) -> None:
         """Close the open item, if any.
@@ -235,7 +237,11 @@ class OutputWriter:
         if not attempt.request.includes_sealed_reasoning:
             return item
         return reasoning.seal_item(
-            item, self._seals, project_id=attempt.project_id, model=attempt.model, server_content=encrypted_content
+            item,
+            self._seals,
+            project_id=attempt.project_id,
+            model=attempt.model,
+            server_encrypted_content=encrypted_content,
         )
 
     def _emit(self, events: list[Event]) -> None:

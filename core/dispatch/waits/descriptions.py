@@ -3,24 +3,24 @@
 from core.dispatch.snapshot import Snapshot
 from core.dispatch.waits.dispatch_limits import WaitReason
 from core.dispatch.waits.reasons import QueuedResponse
-from core.wire.response import ClientReason
+from core.wire.response import ClientWaitReason
 
 # Clients learn nothing about workers, servers and other projects.
 CLIENT_REASONS = {
-    WaitReason.DISPATCHED: ClientReason.STARTING,
-    WaitReason.NO_WORKER: ClientReason.NO_WORKER,
-    WaitReason.LANE_UNSERVED: ClientReason.NO_WORKER,
-    WaitReason.LANE_DRAINING: ClientReason.NO_WORKER,
-    WaitReason.MODEL_UNKNOWN: ClientReason.NO_WORKER,
-    WaitReason.BROKER_UNAVAILABLE: ClientReason.NO_WORKER,
-    WaitReason.CIRCUIT_OPEN: ClientReason.MODEL_UNAVAILABLE,
-    WaitReason.NOT_DUE: ClientReason.RETRY,
-    WaitReason.TIER_UNKNOWN: ClientReason.NO_WORKER,
-    WaitReason.PROJECT_LIMIT: ClientReason.PROJECT_LIMIT,
-    WaitReason.MODEL_CONCURRENCY: ClientReason.MODEL_CAPACITY,
-    WaitReason.NO_FREE_SLOT: ClientReason.CAPACITY,
-    WaitReason.RESERVE: ClientReason.CAPACITY,
-    WaitReason.TURN: ClientReason.TURN,
+    WaitReason.DISPATCHED: ClientWaitReason.STARTING,
+    WaitReason.NO_WORKER: ClientWaitReason.NO_WORKER,
+    WaitReason.LANE_UNSERVED: ClientWaitReason.NO_WORKER,
+    WaitReason.LANE_DRAINING: ClientWaitReason.NO_WORKER,
+    WaitReason.MODEL_UNKNOWN: ClientWaitReason.NO_WORKER,
+    WaitReason.BROKER_UNAVAILABLE: ClientWaitReason.NO_WORKER,
+    WaitReason.CIRCUIT_OPEN: ClientWaitReason.MODEL_UNAVAILABLE,
+    WaitReason.NOT_DUE: ClientWaitReason.RETRY,
+    WaitReason.TIER_UNKNOWN: ClientWaitReason.NO_WORKER,
+    WaitReason.PROJECT_LIMIT: ClientWaitReason.PROJECT_LIMIT,
+    WaitReason.MODEL_CONCURRENCY: ClientWaitReason.MODEL_CAPACITY,
+    WaitReason.NO_FREE_SLOT: ClientWaitReason.CAPACITY,
+    WaitReason.RESERVE: ClientWaitReason.CAPACITY,
+    WaitReason.TURN: ClientWaitReason.TURN,
 }
 
 _DESCRIPTIONS = {

@@ -54,9 +54,9 @@ class Load:
         return sorted({group.model for group, wait in self.groups if wait is not None and wait.reason == reason})
 
 
-def read_load(connection: Connection, rules: Rules, *, broker_available: bool) -> Load:
+def read_load(connection: Connection, rules: Rules, *, is_broker_available: bool) -> Load:
     """Read the load, with the reasons why responses wait."""
-    state = queue_state.read(connection, rules, broker_available=broker_available)
+    state = queue_state.read(connection, rules, is_broker_available=is_broker_available)
     groups = [(group, _explain_group(state, group)) for group in queue_sql.list_groups(connection)]
     return Load(groups, _worker_loads(state.snapshot), state.snapshot.circuits)
 

@@ -31,16 +31,16 @@ class QueueState:
 
     Args:
         limits: the limits of the snapshot, of which nothing has been taken.
-        broker_available: whether messages can be enqueued.
+        is_broker_available: whether messages can be enqueued.
     """
 
     snapshot: Snapshot
     limits: Limits
-    broker_available: bool
+    is_broker_available: bool
 
     def find_reason(self, response: QueuedResponse) -> WaitReason:
         """Return why a queued response does not run."""
-        return find_reason(response, self.snapshot, self.limits, broker_available=self.broker_available)
+        return find_reason(response, self.snapshot, self.limits, is_broker_available=self.is_broker_available)
 
     def explain(self, response: QueuedResponse) -> Wait:
         """Return why a queued response does not run, with a description for operators."""
@@ -48,15 +48,15 @@ class QueueState:
         return Wait(reason, describe(reason, response, self.snapshot))
 
 
-def read(connection: Connection, rules: Rules, *, broker_available: bool) -> QueueState:
+def read(connection: Connection, rules: Rules, *, is_broker_available: bool) -> QueueState:
     """Read the state of the queue.
 
     Args:
-        broker_available: whether messages can be enqueued.
+        is_broker_available: whether messages can be enqueued.
     """
     snapshot = dispatch_sql.read_snapshot(connection, worker_seen_s=rules.worker_seen_s)
     # A project without running and dispatched responses cannot have reached its limit, which is at least 1.
     groups = [occupancy.group for occupancy in snapshot.occupancies]
     project_names = queue_sql.read_project_names(connection, {group.project_id for group in groups})
     situation = build_situation(snapshot, rules, groups, project_names)
-    return QueueState(snapshot, Limits(situation, compute_capacity(snapshot)), broker_available)
+    return QueueState(snapshot, Limits(situation, compute_capacity(snapshot)), is_broker_available)

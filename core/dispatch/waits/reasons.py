@@ -21,7 +21,9 @@ class QueuedResponse:
     is_dispatched: bool
 
 
-def find_reason(response: QueuedResponse, snapshot: Snapshot, limits: Limits, *, broker_available: bool) -> WaitReason:
+def find_reason(
+    response: QueuedResponse, snapshot: Snapshot, limits: Limits, *, is_broker_available: bool
+) -> WaitReason:
     """Return why a queued response does not run.
 
     If several reasons apply, the result is the one that is likely to last longest: first missing workers and
@@ -31,12 +33,12 @@ def find_reason(response: QueuedResponse, snapshot: Snapshot, limits: Limits, *,
 
     Args:
         limits: the limits of the snapshot, of which nothing has been taken.
-        broker_available: whether messages can be enqueued.
+        is_broker_available: whether messages can be enqueued.
     """
     if response.is_dispatched:
         return WaitReason.DISPATCHED
     unavailable = _find_missing_worker(response.group, snapshot) or _find_outage(
-        response.group, snapshot, broker_available=broker_available
+        response.group, snapshot, is_broker_available=is_broker_available
     )
     if unavailable is not None:
         return unavailable
@@ -59,9 +61,9 @@ def _find_missing_worker(group: CandidateGroup, snapshot: Snapshot) -> WaitReaso
     return None if is_known else WaitReason.MODEL_UNKNOWN
 
 
-def _find_outage(group: CandidateGroup, snapshot: Snapshot, *, broker_available: bool) -> WaitReason | None:
+def _find_outage(group: CandidateGroup, snapshot: Snapshot, *, is_broker_available: bool) -> WaitReason | None:
     """Return the reason if a server that responses of the group need is unavailable; None if all are available."""
-    if not broker_available:
+    if not is_broker_available:
         return WaitReason.BROKER_UNAVAILABLE
     circuit = snapshot.circuits.get(group.model)
     return WaitReason.CIRCUIT_OPEN if circuit is not None and not circuit.may_probe else None

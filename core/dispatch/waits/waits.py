@@ -12,7 +12,7 @@ from core.dispatch.waits.load import Load
 from core.dispatch.waits.queue_sql import ResponseGroup
 from core.dispatch.waits.queue_state import QueueState, Wait
 from core.dispatch.waits.reasons import QueuedResponse
-from core.wire.response import ClientReason
+from core.wire.response import ClientWaitReason
 
 __all__ = ["Load", "ResponseGroup", "Wait", "Waits"]
 
@@ -38,9 +38,9 @@ class Waits:
         Raises:
             errors.StoreUnavailable: Postgres is unavailable.
         """
-        broker_available = self._doorbell.is_available()
+        is_broker_available = self._doorbell.is_available()
         with self._database.connection() as connection:
-            return load.read_load(connection, self._dispatch.rules, broker_available=broker_available)
+            return load.read_load(connection, self._dispatch.rules, is_broker_available=is_broker_available)
 
     def explain(self, response_id: str) -> Wait | None:
         """Return why a response is queued; None if it is not.
@@ -48,16 +48,16 @@ class Waits:
         Raises:
             errors.StoreUnavailable: Postgres is unavailable.
         """
-        broker_available = self._doorbell.is_available()
+        is_broker_available = self._doorbell.is_available()
         with self._database.connection() as connection:
             response = queue_sql.read_queued(connection, response_id)
             if response is None:
                 return None
-            return queue_state.read(connection, self._dispatch.rules, broker_available=broker_available).explain(
+            return queue_state.read(connection, self._dispatch.rules, is_broker_available=is_broker_available).explain(
                 response
             )
 
-    def client_reason(self, response_id: str) -> ClientReason | None:
+    def client_reason(self, response_id: str) -> ClientWaitReason | None:
         """Return why a response is queued, from a state at most a second old; None if it is not queued.
 
         The caller checks whether the client may read the response.
@@ -77,10 +77,10 @@ class Waits:
         """Return the state that all threads share; one thread reads it again after `_SHARED_STATE_S`."""
         with self._lock:
             if self._shared_state is None or time.monotonic() >= self._expires_at:
-                broker_available = self._doorbell.is_available()
+                is_broker_available = self._doorbell.is_available()
                 with self._database.connection() as connection:
                     self._shared_state = queue_state.read(
-                        connection, self._dispatch.rules, broker_available=broker_available
+                        connection, self._dispatch.rules, is_broker_available=is_broker_available
                     )
                 self._expires_at = time.monotonic() + _SHARED_STATE_S
             return self._shared_state

@@ -43,7 +43,7 @@ class ScenarioResult:
             "attempts": self.attempt_count,
             "written twice": figures.written_twice,
             "changed after the end": figures.changed_after_end,
-            "gaps": figures.gaps + figures.differing_streams,
+            "incorrect logs": figures.incorrect_logs + figures.differing_streams,
             "leaked connections": figures.leaked_connections,
             "false statements": figures.false_statements,
             "crashes": figures.crashes,

@@ -309,7 +309,7 @@ base_url = "http://127.0.0.1:9/v1"
         stack.up(FETCH_ALLOW_PRIVATE="1", WAIT_BETWEEN_S="15")
         yield stack
         until(stack.all_ended)
-        invariants.check(stack, {row[0] for row in stack.sql("select id from responses")})
+        invariants.check_responses(stack, {row[0] for row in stack.sql("select id from responses")})
 
 
 class StreamReader:

@@ -79,7 +79,7 @@ def test_a_client_that_disconnects_cancels_its_foreground_response(stack: Stack,
     (run,) = until(lambda: [run for run in models.stats("gone")["by_tag"]["gone"] if run["ended"]], timeout_s=4)
     assert run["outcome"] == "client_closed"
     assert stack.sql("select status from responses") == [("cancelled",)]
-    invariants.check(stack, {row[0] for row in stack.sql("select id from responses")})
+    invariants.check_responses(stack, {row[0] for row in stack.sql("select id from responses")})
 
 
 def test_a_foreground_response_is_cancelled_when_its_api_process_is_killed(stack: Stack, models: ModelServer) -> None:

@@ -36,4 +36,4 @@ def kill_worker_valkey_and_sweeper(
             assert response.status == "completed", response.error
             assert response.output_text == "".join(f"tok{number} " for number in range(60))
     until(lambda: models.stats()["open"] == 0, timeout_s=5)
-    return invariants.check(stack, response_ids)
+    return invariants.check_responses(stack, response_ids)

@@ -30,7 +30,7 @@ def test_a_stopping_api_finishes_its_requests_and_refuses_new_connections(stack:
         assert {len(request.result().output_text.split()) for request in requests} == {20, 50, 60}
     until(api.ended, timeout_s=5)
     assert api.ended() == "status 0"
-    invariants.check(stack, {row[0] for row in stack.sql("select id from responses")})
+    invariants.check_responses(stack, {row[0] for row in stack.sql("select id from responses")})
 
 
 def refuses_connections(stack: Stack) -> bool:
@@ -77,7 +77,7 @@ def test_a_response_that_outlasts_its_stopped_api_completes_and_can_be_fetched(
     assert response["status"] == "completed"
     assert len(response["output"][0]["content"][0]["text"].split()) == 200
     assert len(models.stats("long")["by_tag"]["long"]) == 1
-    invariants.check(stack, {response["id"]})
+    invariants.check_responses(stack, {response["id"]})
 
 
 def test_a_response_completes_after_a_deploy_even_if_its_client_does_not_return(
@@ -133,7 +133,7 @@ def test_several_sweepers_and_workers_end_each_response_once(stack: Stack, model
         assert all(
             wait_for_end(client, response_id).status in {"cancelled", "completed"} for response_id in cancelled_ids
         )
-    invariants.check(stack, response_ids)
+    invariants.check_responses(stack, response_ids)
     assert stack.sql(deadlocks_query) == deadlocks_before
     for name in ("sweeper", "sweeper-3"):
         assert "Traceback" not in stack.log(name)

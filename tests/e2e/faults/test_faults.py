@@ -36,7 +36,7 @@ def test_a_response_without_output_is_run_again_when_its_worker_is_killed(stack:
     assert final_response.status == "completed"
     assert final_response.output_text == "tok0 tok1 tok2 "
     assert stack.sql("select attempt, outcome from attempts order by attempt") == [(1, "lost"), (2, "completed")]
-    invariants.check(stack, {response.id})
+    invariants.check_responses(stack, {response.id})
 
 
 def test_a_response_that_kills_its_workers_fails_after_three_attempts(stack: Stack, models: ModelServer) -> None:
@@ -74,7 +74,7 @@ def test_a_frozen_worker_that_wakes_after_its_lease_writes_nothing(stack: Stack,
 
     assert final_response.status == "completed"
     assert final_response.output_text == "".join(f"tok{number} " for number in range(200))
-    invariants.check(stack, {response.id, later_response.id})
+    invariants.check_responses(stack, {response.id, later_response.id})
 
 
 def test_a_stopped_worker_hands_back_a_response_without_output(stack: Stack, models: ModelServer) -> None:
@@ -91,7 +91,7 @@ def test_a_stopped_worker_hands_back_a_response_without_output(stack: Stack, mod
     assert final_response.status == "completed"
     assert stack.sql("select outcome from attempts order by attempt") == [("handed_back",), ("completed",)]
     assert stack.sql("select failures from responses") == [(0,)]
-    invariants.check(stack, {response.id})
+    invariants.check_responses(stack, {response.id})
 
 
 def test_a_stopped_worker_finishes_a_response_that_ends_within_the_grace_time(
@@ -248,7 +248,7 @@ def test_runs_continue_with_complete_logs_when_postgres_repeatedly_drops_every_c
         assert {client.responses.retrieve(response_id).output_text for response_id in response_ids} == {
             "".join(f"tok{number} " for number in range(100))
         }
-    assert invariants.check(stack, response_ids) == {"completed": 10}
+    assert invariants.check_responses(stack, response_ids) == {"completed": 10}
 
 
 def has_progressed(models: ModelServer, tokens: int) -> bool:

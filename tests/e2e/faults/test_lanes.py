@@ -50,7 +50,7 @@ def test_each_worker_runs_only_its_lanes_and_a_lane_waits_for_its_worker(stack: 
         stack.start("worker-3")
         later_ids = [create("later-slow", "flex"), create("later-default", "default")]
         assert {wait_for_end(client, response_id).status for response_id in later_ids} == {"completed"}
-    invariants.check(stack, {*slow_ids, *default_ids, *later_ids})
+    invariants.check_responses(stack, {*slow_ids, *default_ids, *later_ids})
 
 
 def test_a_worker_of_two_lanes_is_sent_no_more_responses_than_it_has_slots(stack: Stack, models: ModelServer) -> None:

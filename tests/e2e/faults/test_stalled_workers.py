@@ -59,7 +59,7 @@ def test_a_stalled_worker_finishes_its_runs_and_exits_with_status_75(stack: Stac
             stack.children.pop("worker")
             stack.start("worker")
             assert wait_for_end(client, waiting_response.id).status == "completed"
-    invariants.check(stack, {running_response.id, waiting_response.id})
+    invariants.check_responses(stack, {running_response.id, waiting_response.id})
 
 
 def test_an_idle_full_or_disconnected_worker_is_not_stalled(stack: Stack, models: ModelServer) -> None:
@@ -123,4 +123,4 @@ def test_a_worker_consumes_again_within_seconds_after_redis_was_killed(stack: St
     assert worker.ended() is None
     assert stack.children["worker"] is worker
     assert stack.sql("select max(attempt) from responses") == [(1,)]
-    invariants.check(stack, {*running_ids, later_response.id})
+    invariants.check_responses(stack, {*running_ids, later_response.id})

@@ -89,7 +89,7 @@ def test_with_one_server_dead_the_other_answers_every_request_at_the_first_attem
     assert first_server.stats()["requests"] == 20
     assert "endpoint set aside" in stack.log("worker")
     assert stack.sql("select count(*) from circuits") == [(0,)]
-    invariants.check(stack, set(response_ids))
+    invariants.check_responses(stack, set(response_ids))
 
 
 def test_a_server_killed_before_the_first_output_is_replaced_within_the_attempt(
@@ -110,7 +110,7 @@ def test_a_server_killed_before_the_first_output_is_replaced_within_the_attempt(
     assert len(runs_by_tag) == 10
     assert all(len(runs) == 1 for runs in runs_by_tag.values())  # no duplicate or needless requests
     assert all(runs_by_tag[tag][0]["started"] > killed_at for tag in moved_tags)
-    invariants.check(stack, set(response_ids))
+    invariants.check_responses(stack, set(response_ids))
 
 
 def test_with_all_servers_dead_responses_wait_in_postgres_until_one_returns(
@@ -141,7 +141,7 @@ def test_with_all_servers_dead_responses_wait_in_postgres_until_one_returns(
     assert stack.sql("select count(*) from circuits") == [(0,)]
     # Responses created while the circuit was open took no slot before it closed.
     assert len(stack.sql("select id from responses where model = 'scripted' and attempt = 1")) >= 4
-    invariants.check(stack, {*response_ids, *other_ids})
+    invariants.check_responses(stack, {*response_ids, *other_ids})
 
 
 def test_an_open_circuit_sends_its_server_only_one_probe_at_a_time(stack: Stack, first_server: ModelServer) -> None:
@@ -217,7 +217,7 @@ def test_a_probe_lost_with_its_worker_is_followed_by_another_probe(stack: Stack,
         ("completed",),
     ]
     assert stack.sql("select count(*) from circuits") == [(0,)]
-    invariants.check(stack, {probe_id, *waiting_ids})
+    invariants.check_responses(stack, {probe_id, *waiting_ids})
 
 
 def test_one_response_that_always_gets_503_does_not_block_the_others(stack: Stack, first_server: ModelServer) -> None:

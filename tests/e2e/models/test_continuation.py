@@ -71,7 +71,7 @@ def final_responses(
             stack.kill("worker")
             stack.start("worker")
             until(stack.all_ended, timeout_s=30)
-            invariants.check(stack, set(response_ids.values()))
+            invariants.check_responses(stack, set(response_ids.values()))
             yield {name: client.responses.retrieve(response_id) for name, response_id in response_ids.items()}
 
 
@@ -102,7 +102,7 @@ def test_a_model_server_that_starts_over_never_shows_a_text_twice(
             stack.start("worker", WORKER_SLOTS=str(len(texts)))
             until(stack.all_ended, timeout_s=60)
             final_responses = {response_id: client.responses.retrieve(response_id) for response_id in numbers_by_id}
-        invariants.check(stack, set(numbers_by_id))
+        invariants.check_responses(stack, set(numbers_by_id))
     for response_id, final_response in final_responses.items():
         text = texts[numbers_by_id[response_id]]
         assert text.startswith(final_response.output_text)
@@ -154,7 +154,7 @@ def test_every_text_continues_where_its_worker_was_killed(running_stack: Stack, 
             assert final_response.usage is not None
             assert final_response.usage.output_tokens == 20 + number
 
-    assert invariants.check(running_stack, set(numbers_by_id)) == {"completed": 40}
+    assert invariants.check_responses(running_stack, set(numbers_by_id)) == {"completed": 40}
     until(lambda: models.stats()["open"] == 0, timeout_s=5)
 
 
@@ -177,7 +177,7 @@ def test_a_stopped_worker_hands_back_responses_that_outlast_its_grace_time(
         texts = {client.responses.retrieve(response_id).output_text for response_id in response_ids}
 
     assert texts == {"".join(f"tok{number} " for number in range(150))}
-    assert invariants.check(running_stack, response_ids) == {"completed": 20}
+    assert invariants.check_responses(running_stack, response_ids) == {"completed": 20}
     assert running_stack.sql("select distinct outcome from attempts where attempt = 1") == [("handed_back",)]
     assert running_stack.sql("select max(failures) from responses") == [(0,)]
 

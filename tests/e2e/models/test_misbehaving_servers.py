@@ -39,7 +39,7 @@ def test_runs_continue_through_a_redis_failover(stack: Stack) -> None:
         assert stack.children["worker"].ended() is None
         later_response = client.responses.create(model="scripted", input="hello", background=True)
         assert wait_for_end(client, later_response.id).status == "completed"
-    assert invariants.check(stack, response_ids | {later_response.id}) == {"completed": 6}
+    assert invariants.check_responses(stack, response_ids | {later_response.id}) == {"completed": 6}
 
 
 def test_every_process_survives_a_read_only_postgres_and_continues_afterwards(stack: Stack) -> None:
@@ -151,7 +151,7 @@ def test_a_worker_stopped_while_redis_hangs_hands_back_its_responses(stack: Stac
         for response_id in response_ids:
             client.responses.cancel(response_id)
     assert stack.sql("select distinct outcome from attempts") == [("handed_back",)]
-    assert invariants.check(stack, response_ids) == {"cancelled": 5}
+    assert invariants.check_responses(stack, response_ids) == {"cancelled": 5}
 
 
 def test_creates_return_within_seconds_while_redis_hangs(stack: Stack) -> None:

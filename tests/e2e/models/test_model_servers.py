@@ -77,7 +77,7 @@ def test_every_misbehaving_model_server_ends_its_response_as_expected(
         open_behaviors = [case.behavior for name, case, _ in cases() if name in open_names]
         assert (open_behaviors, list_connections(pid, raw_server.port)) == ([], [])
         assert stack.children["worker"].ended() is None
-        invariants.check(stack, set(response_ids.values()))
+        invariants.check_responses(stack, set(response_ids.values()))
 
     wrong_request_counts = {
         name: raw_server.requests[name]

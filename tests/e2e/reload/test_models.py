@@ -63,7 +63,7 @@ def test_an_added_model_is_used_by_every_process_without_a_restart(
     assert registered_workers(stack) == worker_ids
     assert stack.sql("select count(*) from attempts where outcome <> 'completed'") == [(0,)]
     assert all(stack.children[name].ended() is None for name in PARTS)
-    assert "added=second" in stack.log("worker")
+    assert "added_models=second" in stack.log("worker")
 
 
 def test_a_worker_publishes_its_models_immediately_after_a_reload(
@@ -188,7 +188,7 @@ def test_streams_and_requests_that_wait_continue_across_reloads(
             assert stream.read()[-1]["type"] == "response.completed"
             assert stream.error is None
         assert foreground_create.result().status == poll.result().status == "completed"
-    invariants.check(stack, {row[0] for row in stack.sql("select id from responses")})
+    invariants.check_responses(stack, {row[0] for row in stack.sql("select id from responses")})
 
 
 def test_a_burst_of_reloads_under_load_fails_no_request_and_no_response(
@@ -220,5 +220,5 @@ def test_a_burst_of_reloads_under_load_fails_no_request_and_no_response(
     assert stack.sql("select distinct status from responses") == [("completed",)]
     assert stack.sql("select distinct outcome from attempts") == [("completed",)]
     assert registered_workers(stack) == worker_ids
-    until(lambda: all("added=second" in stack.log(name) for name in PARTS))
-    invariants.check(stack, response_ids)
+    until(lambda: all("added_models=second" in stack.log(name) for name in PARTS))
+    invariants.check_responses(stack, response_ids)

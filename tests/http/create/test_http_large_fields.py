@@ -21,7 +21,7 @@ from tests.http.http_api import VALID_REQUEST, Api, check_error
 from tests.http.prompts import create_prompt
 from tests.http.read.test_http_streams import parse_stream
 from tests.http.waiting_requests import waiting_request
-from tests.stream_checker import check
+from tests.stream_checker import check_complete_log
 from worker.models.protocol import ToolCall
 
 LENGTH = large_fields.MAX_ROW_CHARACTERS + 1
@@ -268,7 +268,7 @@ def test_a_stream_with_large_fields_can_be_resumed_at_any_event(worker_api: Api,
 
     events, _ = parse_stream(worker_api.get_response(document["id"], query_string={"stream": "true"}).data)
 
-    check(events, document)
+    check_complete_log(events, document)
     for after in (0, 1, 2, len(events) - 2):
         answer = worker_api.get_response(document["id"], query_string={"stream": "true", "starting_after": after})
         resumed_events, is_complete = parse_stream(answer.data)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.http.http_api import Api, check_error
-from tests.stream_checker import check
+from tests.stream_checker import check_complete_log
 
 
 def parse_stream(frames: bytes) -> tuple[list[dict[str, Any]], bool]:
@@ -33,7 +33,7 @@ def test_the_stream_of_an_ended_response_can_start_at_any_event(worker_api: Api)
     events, is_complete = parse_stream(answer.data)
 
     assert is_complete
-    check(events, body)
+    check_complete_log(events, body)
     assert answer.headers["Cache-Control"] == "no-cache"
     assert answer.headers["X-Accel-Buffering"] == "no"
     assert answer.mimetype == "text/event-stream"
