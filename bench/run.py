@@ -33,14 +33,14 @@ class Sizes:
         warm_up_s: duration of the unmeasured warm-up before each slice, in seconds.
         connection_counts: numbers of concurrent connections for the curve `latency`.
         noop_count: number of no-op tasks that a worker runs in one measurement.
-        completion_count: number of responses that a worker runs in one measurement.
+        completion_count: number of responses that the workers run in one measurement.
         round_trip_count: number of round trips in one measurement of a latency.
         concurrent_count: number of concurrent responses of the rows `many at once`.
         concurrent_duration_s: duration of each response of the rows `many at once`, in seconds.
         stream_count: number of concurrent streams of the row `relay`.
         stream_token_count: number of tokens in each relayed stream.
         stored_counts: numbers of stored responses at which growth is measured; the first one is the floor.
-        waiting_count: number of waiting responses with which the measure `growth` measures calls; 0 to skip this.
+        waiting_count: length of the queue for which `growth` measures the latency of calls; 0 to skip that part.
         memory_waiting_count: number of waiting responses in the memory measurement.
         memory_running_count: number of running responses in the memory measurement.
         memory_stream_count: number of streams of running responses in the memory measurement.
@@ -182,8 +182,8 @@ class Run:
     def add(self, row: Row) -> None:
         """Add a row and print its figure."""
         self.rows.append(row)
-        figure = row.as_json()
-        self.print_line(f"  {row.name}: {figure['ratio']} {figure['unit']} ({'met' if row.is_met else 'missed'})")
+        fields = row.as_json()
+        self.print_line(f"  {row.name}: {fields['ratio']} {fields['unit']} ({'met' if row.is_met else 'missed'})")
 
     def record_cpu_time(self, name: str, repetitions: Sequence[Mapping[str, float]]) -> None:
         """Record the processor time per request of each process, in microseconds, as the median of the repetitions."""

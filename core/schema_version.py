@@ -1,7 +1,8 @@
 """Checks that the program can run on the schema of the database.
 
-Each migration records the oldest revision whose programs still run on its schema, in the table `schema_range`, so that
-the schema can be migrated while programs of an earlier revision run.
+The revision of a program is the one that it requires (`HEAD`). The table `schema_range`, which exists since revision
+0002, contains the oldest revision whose programs still run on the schema; a migration that excludes older programs
+raises it. The schema can therefore be migrated while programs of an earlier revision run.
 """
 
 from dataclasses import dataclass

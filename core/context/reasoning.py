@@ -5,22 +5,22 @@ from core.jsonio import JsonObject
 from core.tenants.seals import Seals
 from core.wire import Item
 
-# Fields of an item that `encrypted_content` includes; clients may omit them when they send the item back.
+# Fields of an item of which `encrypted_content` has a copy; clients may omit them when they send the item back.
 _SEALED_FIELDS = ("summary", "content")
 _ENCRYPTED_CONTENT = "encrypted_content"
 
 
-def seal_item(item: Item, seals: Seals, *, project_id: str, model: str, server_content: str | None) -> Item:
+def seal_item(item: Item, seals: Seals, *, project_id: str, model: str, server_encrypted_content: str | None) -> Item:
     """Return a copy of a reasoning item with `encrypted_content`, from which the complete item can be restored.
 
     Args:
         model: public name of the model that produced the reasoning.
-        server_content: the model server's `encrypted_content`, which only that server can decrypt.
+        server_encrypted_content: the model server's `encrypted_content`, which only that server can decrypt.
     """
-    content: JsonObject = {name: item[name] for name in _SEALED_FIELDS if name in item}
-    if server_content is not None:
-        content |= {"model": model, _ENCRYPTED_CONTENT: server_content}
-    return item | {_ENCRYPTED_CONTENT: seals.seal(jsonio.dumps(content).encode(), project_id=project_id)}
+    sealed_fields: JsonObject = {name: item[name] for name in _SEALED_FIELDS if name in item}
+    if server_encrypted_content is not None:
+        sealed_fields |= {"model": model, _ENCRYPTED_CONTENT: server_encrypted_content}
+    return item | {_ENCRYPTED_CONTENT: seals.seal(jsonio.dumps(sealed_fields).encode(), project_id=project_id)}
 
 
 def check_item(item: Item, seals: Seals, *, project_id: str, param: str) -> None:
@@ -34,10 +34,10 @@ def check_item(item: Item, seals: Seals, *, project_id: str, param: str) -> None
     param = f"{param}.{_ENCRYPTED_CONTENT}"
     if not seals.has_key:
         raise errors.InvalidRequest(
-            f"'{param}' needs a server with a secret key: set BACKBURNER_SECRET_KEY.", param=param
+            f"This server cannot accept '{param}', because BACKBURNER_SECRET_KEY is not set on it.", param=param
         )
     try:
-        _decrypt_content(item, seals, project_id)
+        _decrypt_item(item, seals, project_id)
     except errors.SealError as error:
         raise errors.InvalidRequest(
             f"The encrypted content of '{param}' could not be verified: {error}",
@@ -61,13 +61,16 @@ def _open_item(item: Item, seals: Seals, project_id: str, model: str) -> Item:
     if not item.get(_ENCRYPTED_CONTENT):
         return plain_item
     try:
-        content = _decrypt_content(item, seals, project_id)
+        sealed_fields = _decrypt_item(item, seals, project_id)
     except errors.SealError:
         return plain_item
-    complete_item = plain_item | {name: content[name] for name in _SEALED_FIELDS if name in content}
-    return complete_item | ({_ENCRYPTED_CONTENT: content[_ENCRYPTED_CONTENT]} if content.get("model") == model else {})
+    complete_item = plain_item | {name: sealed_fields[name] for name in _SEALED_FIELDS if name in sealed_fields}
+    if sealed_fields.get("model") == model:
+        complete_item[_ENCRYPTED_CONTENT] = sealed_fields[_ENCRYPTED_CONTENT]
+    return complete_item
 
 
-def _decrypt_content(item: Item, seals: Seals, project_id: str) -> JsonObject:
-    content: JsonObject = jsonio.loads(seals.open(item[_ENCRYPTED_CONTENT], project_id=project_id))
-    return content
+def _decrypt_item(item: Item, seals: Seals, project_id: str) -> JsonObject:
+    """Return the fields in the `encrypted_content` of an item."""
+    sealed_fields: JsonObject = jsonio.loads(seals.open(item[_ENCRYPTED_CONTENT], project_id=project_id))
+    return sealed_fields

@@ -14,13 +14,13 @@ _SAFETY_FACTOR = 0.95
 def cuts(context: Sequence[Item]) -> list[int]:
     """Return the positions at which a context may begin instead of at 0, in ascending order.
 
-    The item at each position is a user message, so that only complete turns are dropped: a question with all items up
-    to the next question. Each cut drops more items than the one before. No cut drops the last question or separates a
-    tool call from its output.
+    The item at each position is a user message, a question, so that only complete turns are dropped. A turn is a
+    question and all items up to the next question. Each cut drops more items than the previous cut. No cut drops the
+    last question or separates a tool call from its output.
     """
     positions: list[int] = []
     output_positions = _last_outputs(context)
-    last_blocked_position = 0  # a cut up to here would separate a tool call from its output
+    last_blocked_position = 0  # a cut at or before this position would separate a tool call from its output
     drops_items = False  # whether a cut here would drop items that the previous cut keeps
     for position, item in enumerate(context):
         is_question = item["type"] == "message" and item["role"] == "user"

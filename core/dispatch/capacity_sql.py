@@ -1,8 +1,9 @@
 """Free capacity by lane in SQL: common table expressions at the beginning of other statements.
 
 Dispatch itself computes capacity exactly, in `core/dispatch/capacity.py`. Creation and admission decide about a
-single lane within one statement and therefore use this SQL form. A test compares the results of both forms.
-The SQL is hand-written, because every create request runs it.
+single lane within one statement and therefore use this SQL form. It ignores which models the workers know, and its
+result may be too small if more responses are dispatched than there are free slots. The SQL is hand-written, because
+every create request runs it.
 """
 
 from collections.abc import Mapping
@@ -23,7 +24,8 @@ class Rules:
         known_models: the configured models. For other models, dispatch observes the limits that workers publish.
         model_caps: the maximum number of simultaneously running responses of each model, over all lanes.
         running_limits: the maximum number of simultaneously running responses of a model in a project, by project name
-            and model name. Either name may be "*"; the most specific pair applies. None means unlimited.
+            and model name. Either name may be "*"; a pair with the project precedes one with the model. None means
+            unlimited.
         lanes: the configured lanes, at most one per tier.
         reserve: the fraction of a lane's slots that over-limit responses must leave free.
         worker_seen_s: seconds for which a worker is considered live after it refreshed its registration.
@@ -83,8 +85,8 @@ class Rules:
 #   expected    responses dispatched to each lane, but at most the free slots of its workers: the excess does not
 #               occupy slots of other lanes
 #   sets        sets of lanes, and the free slots of the workers that serve any lane of the set, less the responses
-#               dispatched to these lanes. The capacity of a lane is the minimum over all sets that contain it: this
-#               assigns no slot twice, and uses every slot of workers that serve only this lane
+#               dispatched to these lanes. The capacity of a lane is the minimum over all sets that contain it, so no
+#               slot is counted for two responses, and every free slot of workers that serve only this lane is counted
 #   lane_capacity   number of responses that may be dispatched to a lane, and the slots of the lane that over-limit
 #               responses must leave free
 CAPACITY = f"""
@@ -121,7 +123,8 @@ limits (project, model, cap) as (
 )
 """
 
-# The running limit of a project `p` for the model of a `pair`, in a statement that begins with CAPACITY.
+# Join that adds the running limit of project `p.name` for `pair.model`. The statement begins with CAPACITY, and defines
+# the aliases `p` and `pair`.
 RUNNING_LIMIT = """
 cross join lateral (
     select l.cap from limits l where l.project in (p.name, '*') and l.model in (pair.model, '*')

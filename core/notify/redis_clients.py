@@ -14,7 +14,8 @@ class Timeouts:
 
     Args:
         connect_timeout_s: the timeout for opening a connection.
-        answer_timeout_s: the timeout for an answer, or between two messages of a subscription.
+        answer_timeout_s: the timeout for an answer, such as that to a ping. The subscriptions of workers also ping
+            Redis after this time without a message.
     """
 
     connect_timeout_s: float
@@ -25,7 +26,7 @@ class Timeouts:
 COMMAND = Timeouts(connect_timeout_s=0.5, answer_timeout_s=0.5)
 # For commands that no request waits for, so that a slow Redis can be tolerated for longer.
 BACKGROUND = Timeouts(connect_timeout_s=2, answer_timeout_s=2)
-# For a subscription, which receives no message most of the time.
+# For a subscription, which receives no message most of the time. Pings detect a lost connection.
 LISTENER = Timeouts(connect_timeout_s=2, answer_timeout_s=5)
 
 

@@ -31,8 +31,8 @@ template = {
     "input": [{"role": "user", "content": "Say hello to {{name}}."}],
     "variables": {"name": {}, "role": {"default": "a friendly assistant"}},
 }
-prompt_names = [prompt["name"] for prompt in send_request("get", "?limit=100")["data"]]
-prompt = send_request("post", "", {"name": f"greeting {len(prompt_names)}", "template": template})
+prompt_count = len(send_request("get", "?limit=100")["data"])  # for a name that is not in use yet
+prompt = send_request("post", "", {"name": f"greeting {prompt_count}", "template": template})
 first_response = create_and_wait(id=prompt["id"], variables={"name": "Ada"})
 
 send_request("post", f"/{prompt['id']}/versions", {"template": {**template, "input": "Name {{name}}'s animal."}})

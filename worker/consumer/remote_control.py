@@ -6,8 +6,8 @@ from celery.worker.control import Panel
 
 log = logging.getLogger(__name__)
 
-# Allowed in addition to commands of the type "inspect", which only read: the revocation of a task, which cancels its
-# response, and commands that make a worker send events to Flower.
+# Allowed in addition to commands of the type "inspect", which only read, except `hello`: it also adds the revocations
+# of another worker. The first two revoke a task, which cancels its response; the others send events to Flower.
 ALLOWED_COMMANDS = frozenset({"revoke", "terminate", "enable_events", "heartbeat"})
 
 
@@ -25,4 +25,4 @@ def _command_type(name: str) -> str:
 
 def _refuse(_: object, **arguments: object) -> dict[str, str]:
     log.warning("refused a remote control command", extra={"arguments": repr(arguments)[:200]})
-    return {"error": "Backburner workers refuse remote control."}
+    return {"error": "Backburner workers refuse this remote control command."}
