@@ -50,7 +50,7 @@ UNKNOWN_INCLUDE = Refusal(
     400,
     "invalid_value",
     "unknown value of `include`",
-    "test_an_unknown_include_value_is_rejected_and_other_values_have_no_effect",
+    "test_an_unknown_include_value_is_rejected_and_values_for_output_have_no_effect",
 )
 
 COMMON_REFUSALS = (

@@ -53,7 +53,7 @@ def test_an_empty_list_has_no_first_and_last_id(worker_api: Api, project_key: st
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("limit", [1, 3, 7, 100])
-def test_the_pages_of_a_list_contain_all_responses_of_the_same_time(
+def test_the_pages_of_a_list_contain_all_responses_with_the_same_creation_time(
     worker_api: Api, project_key: str, order: str, limit: int
 ) -> None:
     ids = [worker_api.create_response(key=project_key)["id"] for _ in range(14)]
@@ -71,9 +71,9 @@ def test_the_pages_of_a_list_contain_all_responses_of_the_same_time(
             # A response that is created while a client reads the pages may be on a later page or on none.
             worker_api.create_response(key=project_key)
 
-    ids_by_age = [*sorted(ids[2:11]), *ids[:2], *ids[11:]]
+    ids_oldest_first = [*sorted(ids[2:11]), *ids[:2], *ids[11:]]
     assert [response_id for response_id in listed_ids if response_id in ids] == (
-        ids_by_age if order == "asc" else ids_by_age[::-1]
+        ids_oldest_first if order == "asc" else ids_oldest_first[::-1]
     )
     assert len(listed_ids) == len(set(listed_ids))
 
@@ -166,7 +166,7 @@ def test_an_unusual_filter_returns_only_matching_responses(
 
 
 @pytest.mark.parametrize("name", ["include", "include[]"])
-def test_an_unknown_include_value_is_rejected_and_other_values_have_no_effect(worker_api: Api, name: str) -> None:
+def test_an_unknown_include_value_is_rejected_and_values_for_output_have_no_effect(worker_api: Api, name: str) -> None:
     response_id = worker_api.create_response()["id"]
     for path in (f"/v1/responses/{response_id}", f"/v1/responses/{response_id}/input_items"):
         document = worker_api.send_request("GET", path).get_json()
