@@ -144,6 +144,13 @@ class Database:
         with self.connection() as connection, connection.transaction():
             yield connection
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Yield a connection in a transaction that only reads: all its statements see the same state of the data."""
+        with self.transaction() as connection:
+            connection.execute("set transaction isolation level repeatable read, read only")
+            yield connection
+
     def run_with_retry(self, work: Callable[[], T], retry_work: Callable[[], T] | None = None) -> T:
         """Call `work`, which must be idempotent, and retry it once if Postgres is unavailable.
 

@@ -177,7 +177,8 @@ class Responses:
         Raises:
             errors.InvalidRequest: `after` is not the ID of a response of the project.
         """
-        with self._database.connection() as connection:
+        # A response that is deleted during the request is listed completely, or not at all.
+        with self._database.snapshot() as connection:
             if after is not None and find_own_response(connection, caller, after) is None:
                 raise errors.InvalidRequest(f"Response with id '{after[:200]}' not found.", param="after")
             rows = listing_sql.page(
