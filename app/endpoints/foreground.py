@@ -57,6 +57,9 @@ def _answer_when_ended(
         document = wait_slots.document(new_response.id) if has_ended else None
     except errors.StoreUnavailable:
         has_ended = False
+    except BaseException:
+        slot.leave()
+        raise
     if not has_ended:
         body = _yield_body(exchange, slot, new_response.id, is_stored=is_stored, is_repeatable=is_repeatable)
         # If the client disconnects before the first byte, the generator never starts, and its `finally` does not run.

@@ -2,22 +2,25 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from core import jsonio
+from core.bootstrap import POLL_THREADS, open_core
 from core.config.tiers import Tier
 from core.context import large_fields
 from core.database import connect
 from core.responses import large_requests
 from core.runs import events_sql
+from core.settings import Settings
 from core.wire import response
 from core.wire.request import CreateResponse
-from tests.harness.engine import claim, run_concurrently
+from tests.harness.engine import claim, register_worker, run_concurrently
 from tests.harness.waiting import until
-from tests.http.http_api import VALID_REQUEST, Api, check_error
+from tests.http.http_api import VALID_REQUEST, Api, check_document, check_error
 from tests.http.prompts import create_prompt
 from tests.http.read.test_http_streams import parse_stream
 from tests.http.waiting_requests import waiting_request
@@ -297,6 +300,46 @@ def test_a_foreground_response_that_is_not_stored_contains_the_large_fields(work
     until(lambda: worker_api.sql("select count(*) from responses") == [(0,)])
     worker_api.core.sweep.run()
     assert worker_api.sql("select count(*) from contents") == [(0,)]
+
+
+@contextmanager
+def deletion_before_contents_are_read(api: Api, response_id: str) -> Iterator[None]:
+    """Delete a response as soon as a request that begins in the block has read its row, but not its contents."""
+    blocked_request = (
+        "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        " and query like '%from response_contents%'"
+    )
+    with connect(api.core.settings.database_url.get_secret_value()) as connection, connection.transaction():
+        connection.execute("lock table contents in access exclusive mode")
+        yield
+        until(lambda: api.sql(blocked_request))
+        connection.execute("delete from responses where id = %s", (response_id,))
+
+
+def test_a_list_that_begins_before_a_deletion_contains_the_response_completely(worker_api: Api) -> None:
+    kept = worker_api.create_response()
+    deleted = worker_api.create_response(instructions=TEXT)
+
+    with ThreadPoolExecutor(1) as threads, deletion_before_contents_are_read(worker_api, deleted["id"]):
+        future = threads.submit(worker_api.send_request, "GET", "/v1/responses")
+
+    assert future.result().get_json()["data"] == [deleted, kept]
+
+
+def test_a_foreground_request_whose_ended_response_is_deleted_releases_its_wait_slot(settings: Settings) -> None:
+    with open_core(settings.model_copy(update={"api_threads": POLL_THREADS + 1}), connections=4) as core:
+        register_worker(core)
+        api = Api(core)
+        with (
+            waiting_request(api, instructions=TEXT) as (deleted_id, deleted_future),
+            deletion_before_contents_are_read(api, deleted_id),
+        ):
+            api.run_response(deleted_id)
+        with waiting_request(api) as (response_id, future):
+            api.run_response(response_id)
+
+    check_error(deleted_future.result(), 404, None, "response_id")
+    check_document(future.result(), "completed")
 
 
 def test_a_requeued_response_has_the_large_fields_of_the_old_one(worker_api: Api) -> None:
