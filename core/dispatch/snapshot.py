@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.dispatch.capacity import Capacity, Pool
-from core.dispatch.situation import Choice, ServiceRecord
+from core.dispatch.situation import CandidateGroup, Choice, ServiceRecord
 from core.dispatch.snapshot_rows import LiveWorker, Occupancy, OpenCircuit
 
 _PoolKey = tuple[frozenset[str], frozenset[str] | None]  # lanes and models
@@ -62,19 +62,46 @@ def choose_workers(snapshot: Snapshot, choices: Sequence[Choice]) -> dict[str, s
         Responses that are not in the mapping may go to any worker of their lane.
     """
     active_workers = [worker for worker in snapshot.workers if not worker.is_draining]
-    free_slots = Counter({worker.id: worker.slots for worker in active_workers})
+    able_workers: dict[CandidateGroup, list[LiveWorker]] = {}
+    for group in {choice.group for choice in choices}:
+        lane_workers = [worker for worker in active_workers if group.lane in worker.lanes]
+        workers = [worker for worker in lane_workers if worker.knows_model(group.model)]
+        if 0 < len(workers) < len(lane_workers):
+            able_workers[group] = workers
+    if not able_workers:
+        return {}
+    free_slots = _free_slots(snapshot, active_workers)
+    return {
+        choice.id: _take_slot(free_slots, able_workers[choice.group])
+        for choice in choices
+        if choice.group in able_workers
+    }
+
+
+def _free_slots(snapshot: Snapshot, workers: Sequence[LiveWorker]) -> Counter[str]:
+    """Return the free slots by worker ID.
+
+    Which worker will claim a dispatched response is unknown: it counts for the one that would be chosen now, so that a
+    worker is not chosen again before it has claimed what it was sent.
+    """
+    free_slots = Counter({worker.id: worker.slots for worker in workers})
     for occupancy in snapshot.occupancies:
         if occupancy.worker_id is not None:
             free_slots[occupancy.worker_id] -= occupancy.count
-    worker_ids: dict[str, str] = {}
-    for choice in choices:
-        lane_workers = [worker for worker in active_workers if choice.group.lane in worker.lanes]
-        able_workers = [worker for worker in lane_workers if worker.knows_model(choice.group.model)]
-        if able_workers and len(able_workers) < len(lane_workers):
-            worker_id = max([worker.id for worker in able_workers], key=free_slots.__getitem__)
-            free_slots[worker_id] -= 1
-            worker_ids[choice.id] = worker_id
-    return worker_ids
+    for occupancy in snapshot.occupancies:
+        group = occupancy.group
+        able_workers = [worker for worker in workers if group.lane in worker.lanes and worker.knows_model(group.model)]
+        if occupancy.worker_id is None and able_workers:
+            for _ in range(occupancy.count):
+                _take_slot(free_slots, able_workers)
+    return free_slots
+
+
+def _take_slot(free_slots: Counter[str], workers: Sequence[LiveWorker]) -> str:
+    """Take a slot of the worker with the most free slots; return its ID."""
+    worker_id = max((worker.id for worker in workers), key=lambda worker_id: (free_slots[worker_id], worker_id))
+    free_slots[worker_id] -= 1
+    return worker_id
 
 
 def published_concurrency(snapshot: Snapshot) -> dict[str, int]:

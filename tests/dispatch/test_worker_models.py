@@ -65,6 +65,19 @@ def test_only_workers_that_know_the_model_receive_its_responses_each_within_its_
     assert count_messages(settings) == (0, {"old": 0, "new-1": 3, "new-2": 2})
 
 
+def test_a_worker_is_not_chosen_again_before_it_has_claimed_what_it_was_sent(core: Core, settings: Settings) -> None:
+    register_worker(core, "old", slots=5, models={"other": None})
+    for name in ("new-1", "new-2", "new-3"):
+        register_worker(core, name, slots=1, models={"scripted": None})
+    owner = create_caller(core)
+
+    for _ in range(3):
+        submit(core, owner)
+        core.dispatch.dispatch()
+
+    assert count_messages(settings) == (0, {"old": 0, "new-1": 1, "new-2": 1, "new-3": 1})
+
+
 def test_responses_of_an_old_and_a_new_model_share_the_slots_of_a_worker_that_knows_both_models(
     core: Core, settings: Settings
 ) -> None:
