@@ -3,7 +3,7 @@
 import json
 import re
 import zlib
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 from wsgiref.types import WSGIEnvironment
 
@@ -15,6 +15,7 @@ from app.http import QUOTE_LIMIT, Exchange
 from app.parsing import json_type, quote_value
 from core import errors
 from core.jsonio import JsonObject
+from core.responses.large_requests import LARGE_BYTES
 
 _JSON_TYPE = "application/json"
 # Only the beginning of a body is searched for the parameter that is nested too deeply, because the request is rejected
@@ -50,10 +51,12 @@ def read_json_body_with_reservation(exchange: Exchange) -> tuple[JsonObject, Exi
         The body, and the capacity that it occupies, which the caller must release.
 
     Raises:
-        errors.ServerBusy: no thread is available to wait for the body, or there was no capacity in time.
+        errors.ServerBusy: no thread is available to wait for the body or capacity, or there was no capacity in time.
     """
     body_bytes = _read_exchange_body(exchange)
-    body_reservation = exchange.core.large_requests.reserve_bytes(len(body_bytes))
+    # The wait for capacity occupies a thread, as a slow upload does, and must leave threads for polls.
+    with exchange.core.wait_slots.upload_slot() if len(body_bytes) >= LARGE_BYTES else nullcontext():
+        body_reservation = exchange.core.large_requests.reserve_bytes(len(body_bytes))
     try:
         return decode_body(body_bytes), body_reservation
     except BaseException:

@@ -21,7 +21,8 @@ class WaitSlots:
 
     Args:
         wait_count: number of wait slots; the remaining threads serve requests that do not wait.
-        upload_count: number of the remaining threads that may read a request body while all wait slots are in use.
+        upload_count: number of the remaining threads that may read a request body, or wait to store it, while all wait
+            slots are in use.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class WaitSlots:
 
     @contextmanager
     def upload_slot(self) -> Iterator[None]:
-        """Hold a slot of either kind while a request body is read; a slow client may need any length of time.
+        """Hold a slot of either kind while a request body is read, or waits to be stored: both may take a long time.
 
         Raises:
             errors.ServerBusy: all slots are in use.
