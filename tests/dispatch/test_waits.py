@@ -1,12 +1,15 @@
 """Each wait reason is found from rows in Postgres, and dispatch enqueues the response once the reason is removed."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from core import errors
 from core.bootstrap import Core, open_core
 from core.config.tiers import Tier
+from core.database import connect
 from core.dispatch.waits.dispatch_limits import WaitReason
 from core.settings import Settings
 from core.wire.response import ClientWaitReason
@@ -227,3 +230,19 @@ def test_clients_share_one_state_of_the_queue_for_a_second(core: Core, settings:
     until(lambda: core.waits.client_reason(response_id) == ClientWaitReason.TURN)
 
     assert time.monotonic() - started_at > 0.5
+
+
+def test_concurrent_polls_for_reasons_fail_together_if_the_state_cannot_be_read(core: Core, settings: Settings) -> None:
+    response_id = submit(core, create_caller(core))
+
+    with (
+        ThreadPoolExecutor(6) as threads,
+        connect(settings.database_url.get_secret_value()) as connection,
+        connection.transaction(),
+    ):
+        connection.execute("lock table fair_shares in access exclusive mode")
+        futures = [threads.submit(core.waits.client_reason, response_id) for _ in range(6)]
+        # One query after another would take six times the lock timeout of 2 s.
+        until(lambda: all(future.done() for future in futures), timeout_s=6)
+
+    assert {type(future.exception()) for future in futures} == {errors.StoreBusy}

@@ -1,8 +1,10 @@
 """Finds the reasons why responses are queued: in detail for operators, as one word for clients."""
 
-import threading
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+from core.batcher import Batcher
 from core.database import Database
 from core.dispatch.dispatcher import Dispatch
 from core.dispatch.doorbell import Doorbell
@@ -19,6 +21,14 @@ __all__ = ["Load", "ResponseGroup", "Wait", "Waits"]
 # Maximum age of the state from which clients get reasons. Polls share a state, because reading it takes several
 # milliseconds if thousands of responses are running.
 _SHARED_STATE_S = 1.0
+# Maximum number of threads that wait for the same query.
+_MAX_READERS = 1024
+
+
+@dataclass(frozen=True)
+class _SharedState:
+    state: QueueState
+    expires_at: float  # on the monotonic clock
 
 
 class Waits:
@@ -28,9 +38,8 @@ class Waits:
         self._database = database
         self._doorbell = doorbell
         self._dispatch = dispatch
-        self._lock = threading.Lock()
-        self._shared_state: QueueState | None = None
-        self._expires_at = 0.0  # on the monotonic clock
+        self._shared_state: _SharedState | None = None
+        self._state_batcher: Batcher[None, QueueState] = Batcher(self._read_shared_states, max_items=_MAX_READERS)
 
     def load(self) -> Load:
         """Return the current load, with the reasons why responses wait.
@@ -71,16 +80,23 @@ class Waits:
                 return queue_sql.read_queued(connection, response_id)
 
         response = self._database.run_with_retry(read_queued)
-        return None if response is None else CLIENT_REASONS[self._read_shared_state().find_reason(response)]
+        if response is None:
+            return None
+        state = self._unexpired_state() or self._state_batcher.process(None)
+        return CLIENT_REASONS[state.find_reason(response)]
 
-    def _read_shared_state(self) -> QueueState:
-        """Return the state that all threads share; one thread reads it again after `_SHARED_STATE_S`."""
-        with self._lock:
-            if self._shared_state is None or time.monotonic() >= self._expires_at:
-                is_broker_available = self._doorbell.is_available()
-                with self._database.connection() as connection:
-                    self._shared_state = queue_state.read(
-                        connection, self._dispatch.rules, is_broker_available=is_broker_available
-                    )
-                self._expires_at = time.monotonic() + _SHARED_STATE_S
-            return self._shared_state
+    def _unexpired_state(self) -> QueueState | None:
+        shared_state = self._shared_state
+        if shared_state is None or time.monotonic() >= shared_state.expires_at:
+            return None
+        return shared_state.state
+
+    def _read_shared_states(self, readers: Sequence[None]) -> list[QueueState]:
+        """Return the shared state for each reader; read it again after `_SHARED_STATE_S`."""
+        state = self._unexpired_state()
+        if state is None:
+            is_broker_available = self._doorbell.is_available()
+            with self._database.connection() as connection:
+                state = queue_state.read(connection, self._dispatch.rules, is_broker_available=is_broker_available)
+            self._shared_state = _SharedState(state, time.monotonic() + _SHARED_STATE_S)
+        return [state] * len(readers)
