@@ -35,6 +35,10 @@ class Context:
     contents: dict[str, str] = field(default_factory=dict)
 
 
+class LargeContextFound(Exception):
+    """A response whose context is needed has a large context, which the caller did not allow to be read."""
+
+
 def is_standalone(request: CreateResponse) -> bool:
     """Whether a request has neither a parent nor references to items of other responses."""
     if request.previous_response_id is not None:
@@ -42,22 +46,32 @@ def is_standalone(request: CreateResponse) -> bool:
     return not isinstance(request.input, list) or not any(isinstance(item, ItemReference) for item in request.input)
 
 
-def build(connection: Connection | None, project_id: str, request: CreateResponse, seals: Seals) -> Context:
+def build(
+    connection: Connection | None,
+    project_id: str,
+    request: CreateResponse,
+    seals: Seals,
+    *,
+    reads_large_contexts: bool = False,
+) -> Context:
     """Build the context of a new response.
 
     Args:
         connection: may be None if the request is standalone.
+        reads_large_contexts: whether to read contexts of earlier responses that are stored as contents.
 
     Raises:
+        LargeContextFound: such a context is needed, and `reads_large_contexts` is false.
         errors.InvalidRequest: the parent does not exist or has not ended, a referenced item does not exist, a tool
             output has no call, there are too many images or files, or encrypted content is not from this server.
     """
-    context = _inherited_items(connection, project_id, request.previous_response_id)
+    reader = _ContextReader(connection, reads_large_contexts)
+    context = _inherited_items(reader, project_id, request.previous_response_id)
     inherited_count = len(context)
     items_by_id = {item["id"]: item for item in context}
     new_ids: list[str] = []
     contents: dict[str, str] = {}
-    for input_item, is_reference in _input_items(connection, project_id, request, seals):
+    for input_item, is_reference in _input_items(reader, project_id, request, seals):
         item = parts.extract_contents(input_item, contents)
         earlier_item = items_by_id.get(item["id"])
         if earlier_item is not None:
@@ -132,12 +146,35 @@ def load_items(connection: Connection, response_id: str, text: str) -> list[Item
     return items
 
 
-def _inherited_items(connection: Connection | None, project_id: str, parent_id: str | None) -> list[Item]:
+@dataclass(frozen=True)
+class _ContextReader:
+    """Reads contexts of earlier responses; the connection is None if the request is standalone."""
+
+    optional_connection: Connection | None
+    reads_large_contexts: bool
+
+    @property
+    def connection(self) -> Connection:
+        assert self.optional_connection is not None
+        return self.optional_connection
+
+    def load_items(self, response_id: str, packed_request: str) -> list[Item]:
+        """Return the items of a response's context.
+
+        Raises:
+            LargeContextFound: the context is large, and must not be read.
+            errors.NotFound: the response has just been deleted.
+        """
+        if not self.reads_large_contexts and large_fields.text_has_references(packed_request):
+            raise LargeContextFound
+        return load_items(self.connection, response_id, packed_request)
+
+
+def _inherited_items(reader: _ContextReader, project_id: str, parent_id: str | None) -> list[Item]:
     """Return the context of a parent, followed by the completed items of its output."""
     if parent_id is None:
         return []
-    assert connection is not None
-    parent = parents_sql.find(connection, project_id, parent_id) if ids.is_response_id(parent_id) else None
+    parent = parents_sql.find(reader.connection, project_id, parent_id) if ids.is_response_id(parent_id) else None
     if parent is None:
         raise _unknown_parent(parent_id)
     if not is_terminal(Status(parent.status)):
@@ -148,7 +185,7 @@ def _inherited_items(connection: Connection | None, project_id: str, parent_id: 
         )
     output = jsonio.loads(parent.document)["output"]
     try:
-        context = load_items(connection, parent_id, parent.request)
+        context = reader.load_items(parent_id, parent.request)
     except errors.NotFound as error:
         raise _unknown_parent(parent_id) from error
     return [*context, *(item for item in output if item["status"] == "completed")]
@@ -163,7 +200,7 @@ def _unknown_parent(parent_id: str) -> errors.InvalidRequest:
 
 
 def _input_items(
-    connection: Connection | None, project_id: str, request: CreateResponse, seals: Seals
+    reader: _ContextReader, project_id: str, request: CreateResponse, seals: Seals
 ) -> Iterator[tuple[Item, bool]]:
     """Yield each item of a request's input with a flag: whether the request only refers to the item."""
     if request.input is None:
@@ -172,7 +209,7 @@ def _input_items(
         yield items.user_message(request.input), False
         return
     reference_ids = {item.id for item in request.input if isinstance(item, ItemReference)}
-    referenced_items = _find_items(connection, project_id, reference_ids)
+    referenced_items = _find_items(reader, project_id, reference_ids)
     for position, item in enumerate(request.input):
         if not isinstance(item, ItemReference):
             input_item = items.normalize_item(item)
@@ -184,18 +221,17 @@ def _input_items(
             raise errors.InvalidRequest(f"Item with id '{item.id}' not found.", param=f"input[{position}].id")
 
 
-def _find_items(connection: Connection | None, project_id: str, item_ids: set[str]) -> dict[str, Item]:
+def _find_items(reader: _ContextReader, project_id: str, item_ids: set[str]) -> dict[str, Item]:
     if not item_ids:
         return {}
-    assert connection is not None
-    owners = items_sql.find_owners(connection, project_id, item_ids, limit=OWNERS_LIMIT + 1)
+    owners = items_sql.find_owners(reader.connection, project_id, item_ids, limit=OWNERS_LIMIT + 1)
     if len(owners) > OWNERS_LIMIT:
         raise errors.InvalidRequest(f"The referenced items are from more than {OWNERS_LIMIT} responses.", param="input")
     items_by_id: dict[str, Item] = {}
     for owner in owners:
         with contextlib.suppress(errors.NotFound):  # the owner has just been deleted, and its items with it
             response_items = [
-                *load_items(connection, owner.response_id, owner.request),
+                *reader.load_items(owner.response_id, owner.request),
                 *jsonio.loads(owner.document)["output"],
             ]
             items_by_id |= {item["id"]: item for item in response_items if item["id"] in owner.item_ids}

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from core import errors, ids, jsonio
 from core.allowance import NO_COST
@@ -23,6 +23,7 @@ from core.responses import idempotency_sql
 from core.responses.accept import ResponseAcceptor
 from core.responses.created import CreatedResponse, IdempotencyKey
 from core.responses.draft import Draft, first_events, time_limits_s
+from core.responses.large_contexts import LargeContexts
 from core.settings import Settings
 from core.tenants.keys import Caller
 from core.tenants.seals import Seals
@@ -37,6 +38,7 @@ class _PendingCreate:
     Args:
         catalog: the configuration for the whole request.
         standalone_context: the context, if it can be built without reading from Postgres.
+        reads_large_contexts: whether the request has a turn to inherit a large context.
     """
 
     catalog: Catalog
@@ -48,6 +50,7 @@ class _PendingCreate:
     standalone_context: context.Context | None
     response_id: str
     created_at: int = field(default_factory=lambda: int(time.time()))
+    reads_large_contexts: bool = False
 
 
 class Creation:
@@ -70,6 +73,7 @@ class Creation:
         self._live_catalog = live_catalog
         self._seals = seals
         self._settings = settings
+        self._large_contexts = LargeContexts()
 
     def create(self, caller: Caller, request: CreateResponse, key: IdempotencyKey | None = None) -> CreatedResponse:
         """Insert a response as `queued` and, if it may run now, enqueue it.
@@ -81,6 +85,7 @@ class Creation:
             errors.InvalidRequest: the request cannot be accepted. Nothing was written.
             errors.Forbidden: the key may not use the tier. Nothing was written.
             errors.RateLimitExceeded: a limit of the project is reached. Nothing was written.
+            errors.ServerBusy: too many requests inherit large contexts. Nothing was written.
             errors.StoreUnavailable: whether the response was written is unknown.
         """
         catalog = self._live_catalog.current
@@ -104,7 +109,7 @@ class Creation:
                 new_response = CreatedResponse(response_id, row.complete_document() if is_new else None)
                 lane = None  # the acceptor has enqueued the response if it may run now
             else:
-                new_response, lane = self._database.run_with_retry(lambda: self._write_once(pending_create))
+                new_response, lane = self._write_in_turn(pending_create)
         finally:
             if new_response is None or new_response.id != response_id:
                 self._admission.give_back(caller, resolved_request.model or "", reservation)
@@ -135,6 +140,19 @@ class Creation:
                 return None, resolve_prompt(connection, caller.project_id, request, self._settings).request
 
         return self._database.run_with_retry(resolve)
+
+    def _write_in_turn(self, pending_create: _PendingCreate) -> tuple[CreatedResponse, str | None]:
+        """Write the response of a create; if it inherits a large context, first wait for a turn without a connection.
+
+        Returns:
+            The same as `_write`.
+        """
+        try:
+            return self._database.run_with_retry(lambda: self._write_once(pending_create))
+        except context.LargeContextFound:
+            pending_create = replace(pending_create, reads_large_contexts=True)
+        with self._large_contexts.turn():
+            return self._database.run_with_retry(lambda: self._write_once(pending_create))
 
     def _write_once(self, pending_create: _PendingCreate) -> tuple[CreatedResponse, str | None]:
         """Write the response of a create in a transaction, unless an earlier attempt has committed it."""
@@ -212,7 +230,13 @@ class Creation:
             model = catalog.get(request.model or "") if is_checked else self._check_request(catalog, request)
             new_context = pending_create.standalone_context
             if new_context is None:
-                new_context = context.build(connection, caller.project_id, request, self._seals)
+                new_context = context.build(
+                    connection,
+                    caller.project_id,
+                    request,
+                    self._seals,
+                    reads_large_contexts=pending_create.reads_large_contexts,
+                )
                 self._check_context(new_context, request, model)
         # Large contents take time to write: insert them before taking locks for which other requests wait.
         stored_request = self._prepare_stored_request(pending_create, request, new_context)

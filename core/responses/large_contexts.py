@@ -1,0 +1,49 @@
+"""Limits how many create requests of an API process inherit large contexts at the same time."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from core import errors
+
+# A large context occupies several times its size in memory until the response is stored, and a request that inherits
+# it may be short. Without a limit, a few short requests would fill the memory of the process.
+MAX_TURNS = 2
+# Maximum number of requests that wait for a turn: each occupies a thread.
+MAX_WAITERS = 32
+TIMEOUT_S = 30.0
+
+
+class LargeContexts:
+    """The turns of create requests that inherit large contexts; a request waits without a connection to Postgres.
+
+    Args:
+        timeout_s: maximum wait in seconds.
+    """
+
+    def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
+        self._turns = threading.BoundedSemaphore(MAX_TURNS)
+        self._waiters = threading.BoundedSemaphore(MAX_WAITERS)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold a turn during the block, after a wait if necessary.
+
+        Raises:
+            errors.ServerBusy: too many requests are waiting, or there was no turn in time.
+        """
+        if not self._acquire_turn():
+            raise errors.ServerBusy("Too many requests continue large contexts; try again.")
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    def _acquire_turn(self) -> bool:
+        if not self._waiters.acquire(blocking=False):
+            return False
+        try:
+            return self._turns.acquire(timeout=self._timeout_s)
+        finally:
+            self._waiters.release()
