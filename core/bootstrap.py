@@ -20,6 +20,7 @@ from core.quota.ledger import Ledger
 from core.quota.token_bucket import Credits
 from core.responses.accept import ResponseAcceptor
 from core.responses.create import Creation
+from core.responses.large_contexts import LargeContexts
 from core.responses.large_requests import LargeRequests
 from core.responses.operations import Operations
 from core.responses.read import Responses
@@ -140,6 +141,7 @@ def _build_core(
     endings = Endings(database, bus)
     circuits = Circuits(database, max_open_s=settings.wait_between_s, failed_probe_delay_s=2 * settings.sweep_every_s)
     dispatch = Dispatch(database, doorbell, live_catalog, worker_seen_s=settings.worker_seen_s)
+    large_contexts = LargeContexts()
     return Core(
         settings=settings,
         live_catalog=live_catalog,
@@ -149,8 +151,10 @@ def _build_core(
         audit=Audit(database),
         prompts=Prompts(database, settings),
         ledger=ledger,
-        creation=_build_creation(settings, live_catalog, database, doorbell, dispatch, project_credits, seals),
-        responses=Responses(database, endings),
+        creation=_build_creation(
+            settings, live_catalog, database, doorbell, dispatch, project_credits, seals, large_contexts
+        ),
+        responses=Responses(database, endings, large_contexts),
         operations=Operations(database, dispatch, endings, live_catalog, settings),
         broadcaster=broadcaster,
         wait_slots=_build_wait_slots(settings, database, endings, broadcaster),
@@ -175,10 +179,11 @@ def _build_creation(
     dispatch: Dispatch,
     project_credits: Credits,
     seals: Seals,
+    large_contexts: LargeContexts,
 ) -> Creation:
     acceptor = ResponseAcceptor(database, doorbell, dispatch)
     admission = Admission(database, project_credits, dispatch.rules_for)
-    return Creation(database, acceptor, admission, dispatch.rules_for, live_catalog, seals, settings)
+    return Creation(database, acceptor, admission, dispatch.rules_for, live_catalog, seals, settings, large_contexts)
 
 
 def _build_wait_slots(settings: Settings, database: Database, endings: Endings, broadcaster: Broadcaster) -> WaitSlots:

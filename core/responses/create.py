@@ -65,6 +65,7 @@ class Creation:
         live_catalog: LiveCatalog,
         seals: Seals,
         settings: Settings,
+        large_contexts: LargeContexts,
     ) -> None:
         self._database = database
         self._acceptor = acceptor
@@ -73,7 +74,7 @@ class Creation:
         self._live_catalog = live_catalog
         self._seals = seals
         self._settings = settings
-        self._large_contexts = LargeContexts()
+        self._large_contexts = large_contexts
 
     def create(self, caller: Caller, request: CreateResponse, key: IdempotencyKey | None = None) -> CreatedResponse:
         """Insert a response as `queued` and, if it may run now, enqueue it.
@@ -85,7 +86,7 @@ class Creation:
             errors.InvalidRequest: the request cannot be accepted. Nothing was written.
             errors.Forbidden: the key may not use the tier. Nothing was written.
             errors.RateLimitExceeded: a limit of the project is reached. Nothing was written.
-            errors.ServerBusy: too many requests inherit large contexts. Nothing was written.
+            errors.ServerBusy: too many requests read large contexts. Nothing was written.
             errors.StoreUnavailable: whether the response was written is unknown.
         """
         catalog = self._live_catalog.current

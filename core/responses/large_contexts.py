@@ -1,4 +1,4 @@
-"""Limits how many create requests of an API process inherit large contexts at the same time."""
+"""Limits how many requests to an API process read large contexts at the same time, to continue or to list them."""
 
 import threading
 from collections.abc import Iterator
@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 from core import errors
 
-# A large context occupies several times its size in memory until the response is stored, and a request that inherits
-# it may be short. Without a limit, a few short requests would fill the memory of the process.
+# While it is read, a large context occupies several times its size in memory, and the request may be short: without a
+# limit, a few requests would fill the memory of the process.
 MAX_TURNS = 2
 # Maximum number of requests that wait for a turn: each occupies a thread.
 MAX_WAITERS = 32
@@ -15,7 +15,7 @@ TIMEOUT_S = 30.0
 
 
 class LargeContexts:
-    """The turns of create requests that inherit large contexts; a request waits without a connection to Postgres.
+    """The turns of requests that read large contexts; a request waits without a connection to Postgres.
 
     Args:
         timeout_s: maximum wait in seconds.
@@ -34,7 +34,7 @@ class LargeContexts:
             errors.ServerBusy: too many requests are waiting, or there was no turn in time.
         """
         if not self._acquire_turn():
-            raise errors.ServerBusy("Too many requests continue large contexts; try again.")
+            raise errors.ServerBusy("Too many requests read large contexts; try again.")
         try:
             yield
         finally:

@@ -1,12 +1,14 @@
 """The clients' operations on existing responses: get, cancel, delete, list."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 
 from core import errors, ids, jsonio
 from core.batcher import Batcher
 from core.context import contents_sql, context, large_fields, parts
 from core.database import Connection, Database
 from core.responses import listing_sql, responses_sql
+from core.responses.large_contexts import LargeContexts
 from core.responses.lookup import find_or_raise, find_own_response, unknown_response
 from core.runs import events_sql
 from core.runs.ends import Endings, cancelled_outcome
@@ -28,8 +30,9 @@ ResponseKey = tuple[str, str]  # project ID and response ID
 class Responses:
     """The clients' view of the responses of a project. Documents are JSON text."""
 
-    def __init__(self, database: Database, endings: Endings) -> None:
+    def __init__(self, database: Database, endings: Endings, large_contexts: LargeContexts) -> None:
         self._database = database
+        self._large_contexts = large_contexts
         self._endings = endings
         self._poll_batcher: Batcher[ResponseKey, responses_sql.StoredResponse | None] = Batcher(
             self._find_all, max_items=MAX_POLLS
@@ -143,12 +146,15 @@ class Responses:
         Raises:
             errors.NotFound: the project has no such response.
             errors.InvalidRequest: `after` is not the ID of an item of the response.
+            errors.ServerBusy: too many requests read large contexts.
         """
         with self._database.connection() as connection:
             find_or_raise(connection, caller, response_id)
             packed_request = responses_sql.read_request(connection, caller.project_id, response_id)
             if packed_request is None:
                 raise unknown_response(response_id)
+        is_large = large_fields.text_has_references(packed_request)
+        with self._large_contexts.turn() if is_large else nullcontext(), self._database.connection() as connection:
             context_items = context.load_items(connection, response_id, packed_request)
             items = _items_after(context_items, after, descending=descending)
             entries: list[tuple[str, str]] = []

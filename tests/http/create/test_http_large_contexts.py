@@ -1,7 +1,8 @@
-"""Requests that inherit large contexts are stored a few at a time, however short they are."""
+"""Requests that continue or list large contexts are processed a few at a time, however short they are."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -10,6 +11,19 @@ from core.context.large_fields import MAX_ROW_CHARACTERS
 from core.responses.large_contexts import MAX_TURNS, MAX_WAITERS
 from tests.harness.waiting import until
 from tests.http.http_api import Api
+
+
+@contextmanager
+def all_turns_taken(api: Api) -> Iterator[ExitStack]:
+    """Take all turns; they are released at the end of the block, or when the stack is closed."""
+    with ExitStack() as turns:
+        for _ in range(MAX_TURNS):
+            turns.enter_context(api.core.creation._large_contexts.turn())
+        yield turns
+
+
+def wait_until_one_waits(api: Api) -> None:
+    until(lambda: api.core.creation._large_contexts._waiters._value == MAX_WAITERS - 1)
 
 
 @pytest.mark.parametrize("is_chained", [True, False])
@@ -22,17 +36,27 @@ def test_a_short_request_waits_for_its_turn_to_inherit_a_large_context(worker_ap
 
     large = inherit(worker_api.create_ended_response(input="a" * (MAX_ROW_CHARACTERS + 1)))
     small = inherit(worker_api.create_ended_response())
-    contexts = worker_api.core.creation._large_contexts
-    with ThreadPoolExecutor(1) as threads, ExitStack() as turns:
-        for _ in range(MAX_TURNS):
-            turns.enter_context(contexts.turn())
+    with all_turns_taken(worker_api) as turns, ThreadPoolExecutor(1) as threads:
         future = threads.submit(worker_api.create_response, **large)
-        until(lambda: contexts._waiters._value == MAX_WAITERS - 1)
+        wait_until_one_waits(worker_api)
         assert worker_api.create_response(**small)["status"] == "queued"
         assert not future.done()
         turns.close()
-
         created = future.result()
 
     items = worker_api.list_input_items(created["id"]).get_json()["data"]
     assert max(len(item["content"][0]["text"]) for item in items) > MAX_ROW_CHARACTERS
+
+
+def test_a_list_of_the_items_of_a_large_context_waits_for_its_turn(worker_api: Api) -> None:
+    large = worker_api.create_response(input="a" * (MAX_ROW_CHARACTERS + 1))
+    small = worker_api.create_response()
+
+    with all_turns_taken(worker_api) as turns, ThreadPoolExecutor(1) as threads:
+        future = threads.submit(worker_api.list_input_items, large["id"])
+        wait_until_one_waits(worker_api)
+        assert worker_api.list_input_items(small["id"]).status_code == 200
+        assert not future.done()
+        turns.close()
+
+        assert len(future.result().get_json()["data"]) == 1
