@@ -1,4 +1,4 @@
-"""Requests that continue or list large contexts are processed a few at a time, however short they are."""
+"""Large bodies, and requests that continue or list large contexts, are processed a few at a time."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from core.bootstrap import open_core
 from core.context.large_fields import MAX_ROW_CHARACTERS
+from core.responses import large_requests
 from core.responses.large_contexts import MAX_TURNS, MAX_WAITERS
+from core.settings import Settings
 from tests.harness.waiting import until
-from tests.http.http_api import Api
+from tests.http.http_api import Api, check_error
 
 
 @contextmanager
@@ -60,3 +63,20 @@ def test_a_list_of_the_items_of_a_large_context_waits_for_its_turn(worker_api: A
         turns.close()
 
         assert len(future.result().get_json()["data"]) == 1
+
+
+def test_large_bodies_that_wait_for_capacity_leave_threads_for_polls(settings: Settings) -> None:
+    body = {"instructions": "a" * large_requests.LARGE_BYTES}
+    with (
+        open_core(settings.model_copy(update={"api_threads": 2}), connections=4) as core,
+        ThreadPoolExecutor(3) as threads,
+    ):
+        api = Api(core)  # one wait slot and one upload slot
+        with core.large_requests.reserve_bytes(large_requests.TOTAL_BYTES):
+            futures = [threads.submit(api.post_response, **body) for _ in range(3)]
+            until(lambda: any(future.done() for future in futures))
+            (rejected,) = [future for future in futures if future.done()]
+            check_error(rejected.result(), 503, "server_busy", error_type="server_error")
+
+        futures.remove(rejected)
+        assert [future.result().status_code for future in futures] == [200, 200]

@@ -369,23 +369,6 @@ def test_a_large_body_waits_until_there_is_capacity_and_a_small_one_does_not(wor
         assert future.result().status_code == 200
 
 
-def test_large_bodies_that_wait_for_capacity_leave_threads_for_polls(settings: Settings) -> None:
-    body = {"instructions": "a" * large_requests.LARGE_BYTES}
-    with (
-        open_core(settings.model_copy(update={"api_threads": 2}), connections=4) as core,
-        ThreadPoolExecutor(3) as threads,
-    ):
-        api = Api(core)  # one wait slot and one upload slot
-        with core.large_requests.reserve_bytes(large_requests.TOTAL_BYTES):
-            futures = [threads.submit(api.post_response, **body) for _ in range(3)]
-            until(lambda: any(future.done() for future in futures))
-            (rejected,) = [future for future in futures if future.done()]
-            check_error(rejected.result(), 503, "server_busy", error_type="server_error")
-
-        futures.remove(rejected)
-        assert [future.result().status_code for future in futures] == [200, 200]
-
-
 def test_a_large_foreground_request_occupies_no_capacity_while_it_waits(worker_api: Api) -> None:
     with waiting_request(worker_api, instructions="a" * large_requests.LARGE_BYTES) as (response_id, future):
         worker_api.core.large_requests.reserve_bytes(large_requests.TOTAL_BYTES).close()
