@@ -141,7 +141,7 @@ def _build_core(
     endings = Endings(database, bus)
     circuits = Circuits(database, max_open_s=settings.wait_between_s, failed_probe_delay_s=2 * settings.sweep_every_s)
     dispatch = Dispatch(database, doorbell, live_catalog, worker_seen_s=settings.worker_seen_s)
-    large_contexts = LargeContexts()
+    contexts = LargeContexts()
     return Core(
         settings=settings,
         live_catalog=live_catalog,
@@ -151,10 +151,8 @@ def _build_core(
         audit=Audit(database),
         prompts=Prompts(database, settings),
         ledger=ledger,
-        creation=_build_creation(
-            settings, live_catalog, database, doorbell, dispatch, project_credits, seals, large_contexts
-        ),
-        responses=Responses(database, endings, large_contexts),
+        creation=_build_creation(settings, live_catalog, database, dispatch, project_credits, seals, contexts),
+        responses=Responses(database, endings, contexts),
         operations=Operations(database, dispatch, endings, live_catalog, settings),
         broadcaster=broadcaster,
         wait_slots=_build_wait_slots(settings, database, endings, broadcaster),
@@ -175,13 +173,12 @@ def _build_creation(
     settings: Settings,
     live_catalog: LiveCatalog,
     database: Database,
-    doorbell: Doorbell,
     dispatch: Dispatch,
     project_credits: Credits,
     seals: Seals,
     large_contexts: LargeContexts,
 ) -> Creation:
-    acceptor = ResponseAcceptor(database, doorbell, dispatch)
+    acceptor = ResponseAcceptor(database, dispatch)
     admission = Admission(database, project_credits, dispatch.rules_for)
     return Creation(database, acceptor, admission, dispatch.rules_for, live_catalog, seals, settings, large_contexts)
 

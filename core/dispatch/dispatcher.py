@@ -51,6 +51,11 @@ class Dispatch:
             self._cached_rules = catalog, cached_rules
         return cached_rules
 
+    @property
+    def can_enqueue(self) -> bool:
+        """Whether the broker is considered available, or the next probe of it is due."""
+        return self._doorbell.can_enqueue
+
     def dispatch(self, ended_ids: Sequence[str] = ()) -> int:
         """Enqueue the responses that may run now, in all lanes; do nothing while the broker is unavailable.
 
@@ -64,7 +69,7 @@ class Dispatch:
             errors.StoreUnavailable: responses may have been marked as dispatched without being enqueued; the sweeper
                 recalls them after `claim_within_s`.
         """
-        if not self._doorbell.can_enqueue:
+        if not self.can_enqueue:
             return 0
         with self._database.connection() as connection:
             if not dispatch_sql.has_waiting(connection):

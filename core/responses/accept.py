@@ -8,7 +8,6 @@ from core.context import contents_sql
 from core.database import Connection, Database, ForeignKeyViolation, PostgresError, UniqueViolation
 from core.dispatch.capacity_sql import Rules
 from core.dispatch.dispatcher import Dispatch
-from core.dispatch.doorbell import Doorbell
 from core.responses import responses_sql
 from core.responses.draft import Draft
 
@@ -25,9 +24,8 @@ class ResponseAcceptor:
     message was lost, and it is dispatched again.
     """
 
-    def __init__(self, database: Database, doorbell: Doorbell, dispatch: Dispatch) -> None:
+    def __init__(self, database: Database, dispatch: Dispatch) -> None:
         self._database = database
-        self._doorbell = doorbell
         self._dispatch = dispatch
         self._batcher: Batcher[Draft, bool | None] = Batcher(
             self._write_all, max_items=_MAX_ROWS, on_batch_end=self._enqueue_all
@@ -61,7 +59,7 @@ class ResponseAcceptor:
             errors.StoreUnavailable: a content has just been deleted; the caller must repeat the transaction.
         """
         dispatched_ids = responses_sql.insert(
-            connection, rows, {"dispatchable": self._doorbell.can_enqueue, **rules.parameters}
+            connection, rows, {"dispatchable": self._dispatch.can_enqueue, **rules.parameters}
         )
         try:
             for row in rows:

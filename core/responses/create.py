@@ -38,7 +38,7 @@ class _PendingCreate:
     Args:
         catalog: the configuration for the whole request.
         standalone_context: the context, if it can be built without reading from Postgres.
-        reads_large_contexts: whether the request has a turn to inherit a large context.
+        reads_large_contexts: whether the request has a slot to inherit a large context.
     """
 
     catalog: Catalog
@@ -79,8 +79,7 @@ class Creation:
     def create(self, caller: Caller, request: CreateResponse, key: IdempotencyKey | None = None) -> CreatedResponse:
         """Insert a response as `queued` and, if it may run now, enqueue it.
 
-        The row is committed before it is enqueued, so a worker always finds it. The sweeper recalls a response whose
-        Celery message was lost, and it is dispatched again.
+        The row is committed before it is enqueued, so a worker always finds it.
 
         Raises:
             errors.InvalidRequest: the request cannot be accepted. Nothing was written.
@@ -110,7 +109,7 @@ class Creation:
                 new_response = CreatedResponse(response_id, row.complete_document() if is_new else None)
                 lane = None  # the acceptor has enqueued the response if it may run now
             else:
-                new_response, lane = self._write_in_turn(pending_create)
+                new_response, lane = self._write_row(pending_create)
         finally:
             if new_response is None or new_response.id != response_id:
                 self._admission.give_back(caller, resolved_request.model or "", reservation)
@@ -142,8 +141,8 @@ class Creation:
 
         return self._database.run_with_retry(resolve)
 
-    def _write_in_turn(self, pending_create: _PendingCreate) -> tuple[CreatedResponse, str | None]:
-        """Write the response of a create; if it inherits a large context, first wait for a turn without a connection.
+    def _write_row(self, pending_create: _PendingCreate) -> tuple[CreatedResponse, str | None]:
+        """Write the response of a create; if it inherits a large context, first wait for a slot without a connection.
 
         Returns:
             The same as `_write`.
@@ -152,7 +151,7 @@ class Creation:
             return self._database.run_with_retry(lambda: self._write_once(pending_create))
         except context.LargeContextFound:
             pending_create = replace(pending_create, reads_large_contexts=True)
-        with self._large_contexts.turn():
+        with self._large_contexts.acquire_slot():
             return self._database.run_with_retry(lambda: self._write_once(pending_create))
 
     def _write_once(self, pending_create: _PendingCreate) -> tuple[CreatedResponse, str | None]:
@@ -231,14 +230,7 @@ class Creation:
             model = catalog.get(request.model or "") if is_checked else self._check_request(catalog, request)
             new_context = pending_create.standalone_context
             if new_context is None:
-                new_context = context.build(
-                    connection,
-                    caller.project_id,
-                    request,
-                    self._seals,
-                    reads_large_contexts=pending_create.reads_large_contexts,
-                )
-                self._check_context(new_context, request, model)
+                new_context = self._build_context(connection, pending_create, request, model)
         # Large contents take time to write: insert them before taking locks for which other requests wait.
         stored_request = self._prepare_stored_request(pending_create, request, new_context)
         contents_sql.insert(connection, caller.project_id, stored_request.contents)
@@ -255,6 +247,20 @@ class Creation:
             parts.check_size(new_context.items, contents_sql.read_sizes(connection, response_id), self._settings)
         lane = catalog.lanes.lane_for(admission_result.tier) if dispatched_ids else None
         return CreatedResponse(response_id, row.complete_document(), admission_result.allowance), lane
+
+    def _build_context(
+        self, connection: Connection, pending_create: _PendingCreate, request: CreateResponse, model: ModelConfig
+    ) -> context.Context:
+        """Build and check the context of a request, with its prompt already expanded."""
+        new_context = context.build(
+            connection,
+            pending_create.caller.project_id,
+            request,
+            self._seals,
+            reads_large_contexts=pending_create.reads_large_contexts,
+        )
+        self._check_context(new_context, request, model)
+        return new_context
 
     def _prepare_stored_request(
         self, pending_create: _PendingCreate, request: CreateResponse, new_context: context.Context

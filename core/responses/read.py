@@ -1,6 +1,6 @@
 """The clients' operations on existing responses: get, cancel, delete, list."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 
 from core import errors, ids, jsonio
@@ -154,17 +154,15 @@ class Responses:
             if packed_request is None:
                 raise unknown_response(response_id)
         is_large = large_fields.text_has_references(packed_request)
-        with self._large_contexts.turn() if is_large else nullcontext(), self._database.connection() as connection:
+        with (
+            self._large_contexts.acquire_slot() if is_large else nullcontext(),
+            self._database.connection() as connection,
+        ):
             context_items = context.load_items(connection, response_id, packed_request)
             items = _items_after(context_items, after, descending=descending)
-            entries: list[tuple[str, str]] = []
-            page_length = 0
-            for item in items[:limit]:
-                item_text = _render_item(connection, response_id, item, include)
-                entries.append((item["id"], item_text))
-                page_length += len(item_text)
-                if page_length > MAX_PAGE_CHARACTERS:
-                    break
+            entries = _limit_page(
+                (item["id"], _render_item(connection, response_id, item, include)) for item in items[:limit]
+            )
         return build_page(entries, has_more=len(items) > len(entries))
 
     def list_responses(
@@ -197,15 +195,20 @@ class Responses:
                 model=model,
                 metadata=metadata,
             )
-            entries: list[tuple[str, str]] = []
-            page_length = 0
-            for row in rows[:limit]:
-                document = self._current_document(connection, row)
-                entries.append((row.id, document))
-                page_length += len(document)
-                if page_length > MAX_PAGE_CHARACTERS:
-                    break
+            entries = _limit_page((row.id, self._current_document(connection, row)) for row in rows[:limit])
         return build_page(entries, has_more=len(rows) > len(entries))
+
+
+def _limit_page(entries: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the entries up to the one that makes the page exceed `MAX_PAGE_CHARACTERS`; compute no further ones."""
+    page: list[tuple[str, str]] = []
+    page_length = 0
+    for entry in entries:
+        page.append(entry)
+        page_length += len(entry[1])
+        if page_length > MAX_PAGE_CHARACTERS:
+            break
+    return page
 
 
 def _items_after(items: list[Item], after: str | None, *, descending: bool) -> list[Item]:

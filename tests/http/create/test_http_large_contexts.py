@@ -10,19 +10,19 @@ import pytest
 from core.bootstrap import open_core
 from core.context.large_fields import MAX_ROW_CHARACTERS
 from core.responses import large_requests
-from core.responses.large_contexts import MAX_TURNS, MAX_WAITERS
+from core.responses.large_contexts import MAX_READERS, MAX_WAITERS
 from core.settings import Settings
 from tests.harness.waiting import until
 from tests.http.http_api import Api, check_error
 
 
 @contextmanager
-def all_turns_taken(api: Api) -> Iterator[ExitStack]:
-    """Take all turns; they are released at the end of the block, or when the stack is closed."""
-    with ExitStack() as turns:
-        for _ in range(MAX_TURNS):
-            turns.enter_context(api.core.creation._large_contexts.turn())
-        yield turns
+def all_slots_taken(api: Api) -> Iterator[ExitStack]:
+    """Take all slots; they are released at the end of the block, or when the stack is closed."""
+    with ExitStack() as slots:
+        for _ in range(MAX_READERS):
+            slots.enter_context(api.core.creation._large_contexts.acquire_slot())
+        yield slots
 
 
 def wait_until_one_waits(api: Api) -> None:
@@ -30,7 +30,7 @@ def wait_until_one_waits(api: Api) -> None:
 
 
 @pytest.mark.parametrize("is_chained", [True, False])
-def test_a_short_request_waits_for_its_turn_to_inherit_a_large_context(worker_api: Api, is_chained: bool) -> None:
+def test_a_short_request_waits_for_a_slot_to_inherit_a_large_context(worker_api: Api, is_chained: bool) -> None:
     def inherit(response: dict[str, Any]) -> dict[str, Any]:
         if is_chained:
             return {"previous_response_id": response["id"]}
@@ -39,28 +39,28 @@ def test_a_short_request_waits_for_its_turn_to_inherit_a_large_context(worker_ap
 
     large = inherit(worker_api.create_ended_response(input="a" * (MAX_ROW_CHARACTERS + 1)))
     small = inherit(worker_api.create_ended_response())
-    with all_turns_taken(worker_api) as turns, ThreadPoolExecutor(1) as threads:
+    with all_slots_taken(worker_api) as slots, ThreadPoolExecutor(1) as threads:
         future = threads.submit(worker_api.create_response, **large)
         wait_until_one_waits(worker_api)
         assert worker_api.create_response(**small)["status"] == "queued"
         assert not future.done()
-        turns.close()
+        slots.close()
         created = future.result()
 
     items = worker_api.list_input_items(created["id"]).get_json()["data"]
     assert max(len(item["content"][0]["text"]) for item in items) > MAX_ROW_CHARACTERS
 
 
-def test_a_list_of_the_items_of_a_large_context_waits_for_its_turn(worker_api: Api) -> None:
+def test_a_list_of_the_items_of_a_large_context_waits_for_a_slot(worker_api: Api) -> None:
     large = worker_api.create_response(input="a" * (MAX_ROW_CHARACTERS + 1))
     small = worker_api.create_response()
 
-    with all_turns_taken(worker_api) as turns, ThreadPoolExecutor(1) as threads:
+    with all_slots_taken(worker_api) as slots, ThreadPoolExecutor(1) as threads:
         future = threads.submit(worker_api.list_input_items, large["id"])
         wait_until_one_waits(worker_api)
         assert worker_api.list_input_items(small["id"]).status_code == 200
         assert not future.done()
-        turns.close()
+        slots.close()
 
         assert len(future.result().get_json()["data"]) == 1
 
