@@ -1,7 +1,7 @@
 """The dispatcher, which enqueues the waiting responses that may run now."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
 from core.config import tiers
 from core.config.catalog import Catalog
@@ -11,8 +11,8 @@ from core.dispatch import dispatch_sql, lanes_sql
 from core.dispatch.capacity_sql import Rules
 from core.dispatch.doorbell import Doorbell
 from core.dispatch.fair_share import fair_share
-from core.dispatch.situation import CandidateGroup, Choice, Situation
-from core.dispatch.snapshot import Snapshot, choose_workers, compute_capacity, published_concurrency
+from core.dispatch.situation import Choice
+from core.dispatch.snapshot import Snapshot, build_situation, choose_workers, compute_capacity
 
 # Maximum number of responses per transaction; the next dispatch processes the remaining ones.
 BATCH_SIZE = 200
@@ -146,44 +146,6 @@ def build_rules(catalog: Catalog, *, worker_seen_s: float) -> Rules:
         lanes=catalog.lanes.names,
         reserve=tiers.RESERVE,
         worker_seen_s=worker_seen_s,
-    )
-
-
-def build_situation(
-    snapshot: Snapshot, rules: Rules, groups: Iterable[CandidateGroup], project_names: Mapping[str, str]
-) -> Situation:
-    """Return the input of `fair_share` for a snapshot.
-
-    Args:
-        groups: the groups for which the result contains the limits of projects.
-        project_names: by project ID, for the projects of these groups.
-    """
-    running_counts: Counter[tuple[str, str]] = Counter()
-    model_counts: Counter[str] = Counter()
-    project_counts: Counter[tuple[str, str]] = Counter()
-    for occupancy in snapshot.occupancies:
-        group = occupancy.group
-        running_counts[group.tier, group.project_id] += occupancy.count
-        model_counts[group.model] += occupancy.count
-        project_counts[group.project_id, group.model] += occupancy.count
-    published_caps = published_concurrency(snapshot).items()
-    model_caps = {model: cap for model, cap in published_caps if model not in rules.known_models}
-    model_caps |= rules.model_caps
-    model_capacity = {model: cap - model_counts[model] for model, cap in model_caps.items()}
-    for model, circuit in snapshot.circuits.items():
-        model_capacity[model] = min(model_capacity.get(model, 1), int(circuit.may_probe))
-    limits = {
-        (group.project_id, group.model): rules.running_limit(project_names[group.project_id], group.model)
-        for group in groups
-    }
-    return Situation(
-        weights=rules.weights,
-        service_records=snapshot.service_records,
-        running_counts=running_counts,
-        recent_ends=snapshot.recent_ends,
-        model_capacity=model_capacity,
-        project_capacity={pair: limit - project_counts[pair] for pair, limit in limits.items() if limit is not None},
-        reserve=rules.reserve,
     )
 
 

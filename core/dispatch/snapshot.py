@@ -1,11 +1,12 @@
-"""The state from which a dispatch starts, and the free slots, published limits and suitable workers in this state."""
+"""The state from which a dispatch starts, with its free slots, limits and suitable workers."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.dispatch.capacity import Capacity, Pool
-from core.dispatch.situation import CandidateGroup, Choice, ServiceRecord
+from core.dispatch.capacity_sql import Rules
+from core.dispatch.situation import CandidateGroup, Choice, ServiceRecord, Situation
 from core.dispatch.snapshot_rows import LiveWorker, Occupancy, OpenCircuit
 
 _PoolKey = tuple[frozenset[str], frozenset[str] | None]  # lanes and models
@@ -116,3 +117,41 @@ def published_concurrency(snapshot: Snapshot) -> dict[str, int]:
             if limit is not None:
                 limits[model] = min(limit, limits.get(model, limit))
     return limits
+
+
+def build_situation(
+    snapshot: Snapshot, rules: Rules, groups: Iterable[CandidateGroup], project_names: Mapping[str, str]
+) -> Situation:
+    """Return the input of `fair_share` for a snapshot.
+
+    Args:
+        groups: the groups for which the result contains the limits of projects.
+        project_names: by project ID, for the projects of these groups.
+    """
+    running_counts: Counter[tuple[str, str]] = Counter()
+    model_counts: Counter[str] = Counter()
+    project_counts: Counter[tuple[str, str]] = Counter()
+    for occupancy in snapshot.occupancies:
+        group = occupancy.group
+        running_counts[group.tier, group.project_id] += occupancy.count
+        model_counts[group.model] += occupancy.count
+        project_counts[group.project_id, group.model] += occupancy.count
+    published_caps = published_concurrency(snapshot).items()
+    model_caps = {model: cap for model, cap in published_caps if model not in rules.known_models}
+    model_caps |= rules.model_caps
+    model_capacity = {model: cap - model_counts[model] for model, cap in model_caps.items()}
+    for model, circuit in snapshot.circuits.items():
+        model_capacity[model] = min(model_capacity.get(model, 1), int(circuit.may_probe))
+    limits = {
+        (group.project_id, group.model): rules.running_limit(project_names[group.project_id], group.model)
+        for group in groups
+    }
+    return Situation(
+        weights=rules.weights,
+        service_records=snapshot.service_records,
+        running_counts=running_counts,
+        recent_ends=snapshot.recent_ends,
+        model_capacity=model_capacity,
+        project_capacity={pair: limit - project_counts[pair] for pair, limit in limits.items() if limit is not None},
+        reserve=rules.reserve,
+    )
