@@ -1,5 +1,6 @@
 """Simple HTTP requests with the standard library, and the URLs of servers on this machine."""
 
+import http.client
 import json
 import re
 import urllib.error
@@ -7,8 +8,17 @@ import urllib.request
 
 from core.jsonio import JsonObject
 
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect, because it would send the API key to another server."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
 # Ignore the proxy variables in the environment, because they would also apply to 127.0.0.1.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_OPENER_WITH_KEY = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects)
 
 
 def origin(host: str, port: int) -> str:
@@ -25,13 +35,14 @@ def mask_password(text: str) -> str:
 
 def status(url: str, *, key: str | None = None) -> int | None:
     """The HTTP status of a GET request; None if there is no response within 2 s."""
+    opener = _OPENER_WITH_KEY if key else _OPENER
     try:
-        with _OPENER.open(_build_request(url, key), timeout=2) as answer:
+        with opener.open(_build_request(url, key), timeout=2) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:
             return error.code
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):
         return None
 
 
@@ -47,7 +58,7 @@ def call(method: str, url: str, *, key: str, body: JsonObject | None = None) -> 
         request.data = json.dumps(body).encode()
         request.add_header("Content-Type", "application/json")
     try:
-        with _OPENER.open(request, timeout=30) as answer:
+        with _OPENER_WITH_KEY.open(request, timeout=30) as answer:
             document: JsonObject = json.load(answer)
     except urllib.error.HTTPError as error:
         with error:

@@ -1,10 +1,32 @@
 """`backburner doctor` reports problems with their causes or solutions, and without passwords."""
 
+import contextlib
 import socket
+import threading
+from collections.abc import Iterator
 
 import psycopg
+import pytest
 
+from local import web
 from local.web import mask_password
+
+
+@contextlib.contextmanager
+def answer_once(reply: bytes) -> Iterator[str]:
+    """Yield the URL of a server that sends these bytes to its first client and closes the connection."""
+
+    def answer() -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(reply)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/v1/models"
+        thread.join()
 
 
 def run_doctor(backburner, **variables: str) -> tuple[int, str]:
@@ -56,6 +78,17 @@ def test_a_model_whose_key_variable_is_not_set_is_reported_with_the_variable(bac
     _, output = run_doctor(backburner, BACKBURNER_CONFIG=str(config))
 
     assert "FAIL  model         hosted: the variable NO_SUCH_KEY, which api_key_env names, is not set" in output
+
+
+@pytest.mark.parametrize("reply", [b"junk\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", b""])
+def test_a_model_server_that_does_not_speak_http_is_reported(reply: bytes):
+    with answer_once(reply) as url:
+        assert web.status(url) is None
+
+
+def test_a_request_with_a_key_follows_no_redirect():
+    with answer_once(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n") as url:
+        assert web.status(url, key="k") == 302
 
 
 def test_an_invalid_setting_is_reported_in_one_line(backburner):
