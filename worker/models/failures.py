@@ -58,9 +58,9 @@ def event_error(value: Any) -> errors.ModelServerError:
         value: the event, or its `error` field.
     """
     error = _error_object(value)
-    code = str(error.get("code") or error.get("status") or "")
+    code = _to_text(error.get("code") or error.get("status") or "")
     status = int(code) if re.fullmatch(r"[45]\d\d", code, re.ASCII) else 0
-    kind = f"{code} {error.get('type')}".lower()
+    kind = f"{code} {_to_text(error.get('type'))}".lower()
     if not status:
         matching_statuses = [status for word, status in _STATUS_BY_KIND.items() if word in kind]
         status = matching_statuses[0] if matching_statuses else 500
@@ -93,7 +93,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
         pass
     try:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):  # OverflowError: a number in the date has too many digits
         return None
 
 
@@ -102,7 +102,15 @@ def _error_message(value: Any) -> str:
     for key in ("error", "message", "detail"):
         if isinstance(value, dict) and value.get(key):
             value = value[key]
-    return str(value)[:_MAX_MESSAGE_CHARS].replace("\0", "").encode("utf-8", "replace").decode()
+    return _to_text(value)[:_MAX_MESSAGE_CHARS].replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _to_text(value: Any) -> str:
+    """Return a parsed JSON value as text; Python cannot write all levels of nesting that the parser accepts."""
+    try:
+        return str(value)
+    except RecursionError:
+        return "an error that is nested too deeply"
 
 
 def _error_object(value: Any) -> JsonObject:

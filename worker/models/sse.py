@@ -16,6 +16,10 @@ BODY_LIMIT_BYTES = 64 * 1024 * 1024
 # Maximum nesting of objects and arrays. orjson has the same limit; the json module's limit depends on Python's version.
 NESTING_LIMIT = 1024
 
+# An incomplete JSON text that continues in further lines is parsed after each of this number of lines, and then only
+# where its event ends: parsing it after every line would take time that grows with the square of its length.
+_MAX_PARSED_LINES = 8
+
 # The value that `feed` yields for `data: [DONE]`.
 DONE: Final = object()
 
@@ -34,7 +38,8 @@ class EventParser:
         self._is_document = False
         self._pieces: list[bytes] = []  # of the incomplete line or document
         self._byte_count = 0
-        self._partial_json = b""  # incomplete JSON that continues in the next line
+        self._json_lines: list[bytes] = []  # incomplete JSON that continues in the next line
+        self._json_byte_count = 0
         self._is_error_event = False  # whether the name of the current event is `error`
         self.has_end_marker = False  # whether `DONE` was read
 
@@ -93,33 +98,49 @@ class EventParser:
 
     def _parse_data(self, data: bytes) -> Any:
         """Parse the content of a `data:` line; return the event that it completes, or None."""
-        if self._partial_json:
-            data = self._partial_json + b"\n" + data
+        if self._json_lines:
+            return self._continue_json(data)
         try:
             event = orjson.loads(data)
         except orjson.JSONDecodeError:
-            data = data.strip()
-            if data == b"[DONE]":
+            if data.strip() == b"[DONE]":
                 self.has_end_marker = True
                 return DONE
-            try:
-                event = _parse_leniently(data)
-            except errors.PermanentError:
-                if len(data) > LINE_LIMIT_BYTES:
-                    raise
-                self._partial_json = data
-                return None
-        self._partial_json = b""
+            return self._continue_json(data)
+        return self._complete_event(event)
+
+    def _continue_json(self, line: bytes) -> Any:
+        """Add a line to the incomplete JSON; return the event that it completes, or None."""
+        self._json_lines.append(line.strip())
+        self._json_byte_count += len(line) + 1
+        is_too_long = self._json_byte_count > LINE_LIMIT_BYTES
+        if len(self._json_lines) > _MAX_PARSED_LINES and not is_too_long:
+            return None
+        try:
+            return self._parse_lines()
+        except errors.PermanentError:
+            if is_too_long:
+                raise
+            return None
+
+    def _parse_lines(self) -> Any:
+        """Return the event whose JSON is in the lines so far. Raises the same errors as `feed`."""
+        event = _parse_leniently(b"\n".join(self._json_lines))
+        self._json_lines.clear()
+        self._json_byte_count = 0
+        return self._complete_event(event)
+
+    def _complete_event(self, event: Any) -> Any:
         return {"error": event} if self._is_error_event else event
 
     def _parse_other_line(self, line: bytes) -> Any:
         """Process any other line: a blank line ends an event; comments and most fields are ignored."""
         line = line.rstrip(b"\r")
         if not line:
+            event = self._parse_lines() if self._json_lines else None
             self._is_error_event = False
-            if self._partial_json:
-                raise errors.PermanentError("The model server sent something that is not JSON.")
-        elif line.startswith(b"event:"):
+            return event
+        if line.startswith(b"event:"):
             self._is_error_event = line[6:].strip() == b"error"
         elif line.startswith(b"error:"):
             return {"error": _parse_leniently(line[6:])}

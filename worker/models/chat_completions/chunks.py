@@ -29,6 +29,8 @@ _FINISH_REASONS = {
 }
 _NULL_REASONS = frozenset({"null", "none"})  # some servers send null as a string
 _MAX_REASON_CHARS = 100
+# Maximum number of log probabilities that a server may send before the text of their tokens.
+_MAX_PENDING_LOGPROBS = 4096
 
 
 class ChunkReader:
@@ -83,7 +85,7 @@ class ChunkReader:
             for choice in (event.get("choices") or ())[:1]:
                 self._has_started = True
                 self._read_choice(choice, choice.get(key) or choice.get("delta") or {}, outputs)
-        except (AttributeError, TypeError, KeyError, ValueError) as error:
+        except (AttributeError, TypeError, KeyError, ValueError, RecursionError) as error:
             raise errors.PermanentError("The model server sent something that is not a chat completion.") from error
         usage_value = event.get("usage")
         usage_output = usage.parse_usage(usage_value, "prompt_tokens", "completion_tokens") if usage_value else None
@@ -92,7 +94,7 @@ class ChunkReader:
     def _read_choice(self, choice: JsonObject, delta: JsonObject, outputs: list[Output]) -> None:
         logprobs = choice.get("logprobs") if self._wants_logprobs else None
         if logprobs:
-            self._pending_logprobs += text_details.convert_logprobs(logprobs.get("content"), self._top_logprobs)
+            self._add_logprobs(text_details.convert_logprobs(logprobs.get("content"), self._top_logprobs))
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
         if reasoning:
             self._add_reasoning(reasoning, outputs)
@@ -104,6 +106,11 @@ class ChunkReader:
         reason = choice.get("finish_reason")
         if reason:
             self._set_finish_reason(str(reason))
+
+    def _add_logprobs(self, logprobs: tuple[JsonObject, ...]) -> None:
+        if self._pending_logprobs and len(self._pending_logprobs) + len(logprobs) > _MAX_PENDING_LOGPROBS:
+            raise errors.PermanentError("The model server sent too many log probabilities without their text.")
+        self._pending_logprobs += logprobs
 
     def _add_content(self, content: Any, outputs: list[Output]) -> None:
         if isinstance(content, str):

@@ -6,6 +6,8 @@ from worker.models.protocol import ReasoningDelta, TextDelta
 
 _OPENING_TAG = "<think>"
 _CLOSING_TAG = "</think>"
+# Maximum length of whitespace around a tag; more whitespace is part of the reasoning or of the output text.
+_MAX_WHITESPACE = 4096
 
 
 class _State(Enum):
@@ -61,7 +63,7 @@ class ThinkTags:
         if stripped_text.startswith(_OPENING_TAG):
             self._state = _State.REASONING
             return stripped_text.removeprefix(_OPENING_TAG)
-        if _OPENING_TAG.startswith(stripped_text):
+        if _OPENING_TAG.startswith(stripped_text) and len(text) <= _MAX_WHITESPACE:
             self._pending = text
             return ""
         self._state = _State.REASONING if self._starts_in_reasoning else _State.OUTPUT_TEXT
@@ -86,7 +88,7 @@ class ThinkTags:
 
 def _length_without_tag(reasoning: str) -> int:
     """Return the length of the reasoning without a partial closing tag at its end and the whitespace before the tag."""
-    for tag_length in range(len(_CLOSING_TAG) - 1, 0, -1):
-        if reasoning.endswith(_CLOSING_TAG[:tag_length]):
-            return len(reasoning[:-tag_length].rstrip())
-    return len(reasoning.rstrip())
+    tag_length = next((n for n in range(len(_CLOSING_TAG) - 1, 0, -1) if reasoning.endswith(_CLOSING_TAG[:n])), 0)
+    tag_start = len(reasoning) - tag_length
+    whitespace_start = len(reasoning[:tag_start].rstrip())
+    return whitespace_start if tag_start - whitespace_start <= _MAX_WHITESPACE else tag_start

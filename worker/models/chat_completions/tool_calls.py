@@ -31,26 +31,27 @@ class ToolCallAssembler:
         self._tool_names = frozenset(tool_names)
         self._calls: list[_PartialCall] = []
         self._latest_calls: dict[int, _PartialCall] = {}  # the latest call with each index of the server
-        self._argument_length = 0
+        self._length = 0  # of all names and arguments
 
     def add(self, piece: JsonObject) -> None:
         """Add a piece of a tool call.
 
         Raises:
-            errors.PermanentError: there are too many calls, or their arguments are too long in total.
+            errors.PermanentError: there are too many calls, or their names and arguments are too long in total.
         """
         function = piece.get("function") or {}
         name = function.get("name")
         call = self._find_or_add_call(piece.get("index"), str(piece.get("id") or ""), has_name=bool(name))
         if name:
             call.name_pieces.append(str(name))
+            self._length += len(call.name_pieces[-1])
         arguments = function.get("arguments")
         if arguments:
             # Some servers send the arguments as an object instead of as JSON text.
             text = arguments if isinstance(arguments, str) else jsonio.dumps(arguments)
             call.argument_pieces.append(text)
-            self._argument_length += len(text)
-        if len(self._calls) > CALLS_LIMIT or self._argument_length > TEXT_LIMIT:
+            self._length += len(text)
+        if len(self._calls) > CALLS_LIMIT or self._length > TEXT_LIMIT:
             raise errors.PermanentError("The model server made more tool calls than are supported.")
 
     def complete_calls(self) -> list[ToolCall]:

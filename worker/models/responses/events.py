@@ -5,6 +5,7 @@ from typing import Any
 
 from core import errors, jsonio
 from core.jsonio import JsonObject
+from core.wire.base import TEXT_LIMIT
 from core.wire.request import CreateResponse
 from worker.models import failures, text_details, usage
 from worker.models.chat_completions.tool_calls import CALLS_LIMIT
@@ -43,6 +44,7 @@ class EventReader:
         self._top_logprobs = request.top_logprobs
         self._part_indexes: tuple[Any, ...] | None = None  # output, content and summary index of the current part
         self._item_count = 0  # number of complete and partial items
+        self._tool_calls_length = 0  # of all names and arguments
         self._tool_calls: dict[str, ToolCall] = {}  # by call ID, or by a unique text if there is none
         self._finish_reason: str | None = None
         self._handlers: dict[Any, Callable[[JsonObject], list[Output]]] = {
@@ -66,7 +68,7 @@ class EventReader:
         """Return the outputs that one event completes. See `Reader.read`."""
         try:
             return self._read_event(event)
-        except (AttributeError, TypeError, KeyError, ValueError) as error:
+        except (AttributeError, TypeError, KeyError, ValueError, RecursionError) as error:
             raise errors.PermanentError("The model server sent something that is not a Responses API event.") from error
 
     def read_document(self, answer: Any) -> list[Output]:
@@ -169,7 +171,8 @@ class EventReader:
             return []
         call_key = call_id or f"call {len(self._tool_calls)} without an ID"
         self._tool_calls[call_key] = ToolCall(call_id, name, arguments)
-        if len(self._tool_calls) > CALLS_LIMIT:
+        self._tool_calls_length += len(name) + len(arguments)
+        if len(self._tool_calls) > CALLS_LIMIT or self._tool_calls_length > TEXT_LIMIT:
             raise errors.PermanentError("The model server made more tool calls than are supported.")
         return [HiddenProgress()]
 
