@@ -14,6 +14,7 @@ from core.dispatch.doorbell import Doorbell
 from core.dispatch.waits.waits import Waits
 from core.maintenance.sweep import Sweep
 from core.notify.bus import Bus
+from core.notify.signatures import Signatures
 from core.prompts.prompts import Prompts
 from core.quota.admission import Admission
 from core.quota.ledger import Ledger
@@ -105,6 +106,10 @@ def redis_url(settings: Settings) -> str:
     return url
 
 
+def _secret_key(settings: Settings) -> str | None:
+    return settings.secret_key.get_secret_value() if settings.secret_key else None
+
+
 @contextmanager
 def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
     """Build the object graph over one Postgres connection pool, and close all connections at the end of the block.
@@ -117,7 +122,7 @@ def open_core(settings: Settings, *, connections: int = 2) -> Iterator[Core]:
     """
     live_catalog = LiveCatalog(settings.config, catalog.load(settings.config))
     with ExitStack() as stack:
-        bus = stack.enter_context(closing(Bus(redis_url(settings))))
+        bus = stack.enter_context(closing(Bus(redis_url(settings), Signatures(_secret_key(settings)))))
         project_credits = stack.enter_context(closing(Credits(redis_url(settings))))
         doorbell = stack.enter_context(closing(Doorbell(redis_url(settings))))
         database = Database(database_url(settings), connections=connections, pooled=settings.database_pooled)
@@ -136,7 +141,7 @@ def _build_core(
     project_credits: Credits,
     broadcaster: Broadcaster,
 ) -> Core:
-    seals = Seals(settings.secret_key.get_secret_value() if settings.secret_key else None)
+    seals = Seals(_secret_key(settings))
     ledger = Ledger(database, project_credits, live_catalog)
     endings = Endings(database, bus)
     circuits = Circuits(database, max_open_s=settings.wait_between_s, failed_probe_delay_s=2 * settings.sweep_every_s)

@@ -4,7 +4,6 @@ import logging
 import secrets
 import threading
 import time
-from collections import deque
 from collections.abc import Iterable
 from functools import partial
 
@@ -14,124 +13,26 @@ from redis.client import PubSub
 from core import errors
 from core.database import Database
 from core.notify import redis_clients
-from core.notify.bus import ENDED_CHANNEL, Bus, Notice, events_channel, follow_channel, parse_notice
+from core.notify.bus import (
+    ENDED_CHANNEL,
+    Bus,
+    events_channel,
+    follow_channel,
+    parse_end_notice,
+    parse_notice,
+)
 from core.streams import followers_sql
+from core.streams.subscription import Subscription
 
 log = logging.getLogger(__name__)
 
 POLL_INTERVAL_S = 1.0
 _RECONNECT_DELAY_S = 0.5
 _PING_INTERVAL_S = 5  # seconds without a message before the listener pings Redis
-# Maximum size of the buffered events per subscription; beyond it, the reader must read the events from Postgres.
-BUFFER_BYTES = 1024 * 1024
+# Minimum interval between two polls that unsigned notices cause.
+_MIN_POLL_INTERVAL_S = 0.05
+_MAX_CAUSE_CHARS = 200
 _MAX_MESSAGES = 500  # maximum number of messages processed before the channels are updated
-
-
-class Subscription:
-    """A subscription to a response: a buffer of notices, and whether the reader must read Postgres.
-
-    Args:
-        with_events: whether the subscription receives the events, or only the end.
-        keeps_alive: whether the subscription keeps a foreground response alive.
-    """
-
-    def __init__(self, response_id: str, *, with_events: bool, keeps_alive: bool) -> None:
-        self.response_id = response_id
-        self.with_events = with_events
-        self.keeps_alive = keeps_alive
-        self.next_seq = 0  # sequence number of the next event to read
-        self._condition = threading.Condition()
-        self._notices: deque[Notice] = deque()
-        self._buffered_bytes = 0
-        self._must_read = True
-        self._ended = False
-        self._closed = False
-
-    @property
-    def closed(self) -> bool:
-        """Whether the process is draining, so that no more notices follow."""
-        return self._closed
-
-    def push_notice(self, notice: Notice) -> None:
-        """Add a notice to the buffer.
-
-        If the notice has no events, or the buffer is full, the reader must read Postgres instead.
-        """
-        with self._condition:
-            size = len(notice.data or b"")
-            if notice.data is None or self._buffered_bytes + size > BUFFER_BYTES:
-                self._discard_notices()
-            elif not self._must_read:  # a reader that must read Postgres finds the events there
-                self._notices.append(notice)
-                self._buffered_bytes += size
-            self._condition.notify_all()
-
-    def _discard_notices(self) -> None:
-        self._notices.clear()
-        self._buffered_bytes = 0
-        self._must_read = True
-
-    def request_read(self) -> None:
-        """Make the reader read Postgres."""
-        with self._condition:
-            self._must_read = True
-            self._condition.notify_all()
-
-    def end(self) -> None:
-        """Mark the response as ended or deleted, and make the reader read Postgres."""
-        with self._condition:
-            self._ended = self._must_read = True
-            self._condition.notify_all()
-
-    def close(self) -> None:
-        """Mark the subscription as closed: no more notices follow."""
-        with self._condition:
-            self._closed = True
-            self._condition.notify_all()
-
-    def wait_for_end(self, timeout_s: float) -> bool:
-        """Wait until the response ends or the subscription is closed; return whether the response has ended."""
-        with self._condition:
-            self._condition.wait_for(lambda: self._ended or self._closed, timeout_s)
-            return self._ended
-
-    def wait_for_activity(self, timeout_s: float) -> bool:
-        """Wait until the reader has something to read or the subscription is closed; return False on timeout."""
-        with self._condition:
-            return self._condition.wait_for(lambda: self._must_read or bool(self._notices) or self._closed, timeout_s)
-
-    def wait_for_close(self, timeout_s: float) -> None:
-        """Wait until the subscription is closed, but at most `timeout_s` seconds."""
-        with self._condition:
-            self._condition.wait_for(lambda: self._closed, timeout_s)
-
-    def take_read_request(self) -> bool:
-        """Return whether the reader must read Postgres, and clear the request.
-
-        Call this before each read, so that an event committed during the read causes another read.
-        """
-        with self._condition:
-            must_read, self._must_read = self._must_read, False
-            return must_read
-
-    def take_events(self) -> list[bytes]:
-        """Remove and return the buffered events that follow `next_seq`.
-
-        If events are missing before a notice, the buffer is discarded and the reader must read Postgres.
-        """
-        lines: list[bytes] = []
-        with self._condition:
-            while self._notices:
-                notice = self._notices.popleft()
-                assert notice.data is not None
-                self._buffered_bytes -= len(notice.data)
-                if notice.first_seq > self.next_seq:
-                    self._discard_notices()
-                    break
-                if notice.first_seq + notice.count > self.next_seq:
-                    lines += notice.data.split(b"\n")[self.next_seq - notice.first_seq :]
-                    self.next_seq = notice.first_seq + notice.count
-        return lines
 
 
 class Broadcaster:
@@ -151,6 +52,7 @@ class Broadcaster:
         self._must_update_channels = False  # whether subscriptions have changed since the last update of the channels
         self._draining = threading.Event()
         self._closed = threading.Event()
+        self._must_poll = threading.Event()  # whether the next poll of Postgres must not wait
         self._started = False
 
     def subscribe(self, response_id: str, *, with_events: bool = False, keeps_alive: bool = False) -> Subscription:
@@ -199,6 +101,7 @@ class Broadcaster:
         """Drain, and stop the threads."""
         self.drain()
         self._closed.set()
+        self._must_poll.set()
 
     def foreground_ids(self) -> list[str]:
         """Return the IDs of the foreground responses that subscriptions of this process keep alive."""
@@ -262,19 +165,31 @@ class Broadcaster:
                 subscription.request_read()
         elif message["type"] == "message":
             assert isinstance(data, bytes)
-            if channel == ENDED_CHANNEL.encode():
-                for subscription in self._subscriptions_of(data.decode()):
-                    subscription.end()
-            elif data:
-                notice = parse_notice(data)
-                for subscription in self._subscriptions_of(notice.response_id):
-                    if subscription.with_events:
-                        subscription.push_notice(notice)
+            try:
+                self._process_notice(channel, data)
+            except ValueError as error:
+                log.warning("dropped a notice", extra={"cause": repr(error)[:_MAX_CAUSE_CHARS]})
+
+    def _process_notice(self, channel: bytes, data: bytes) -> None:
+        """Pass a notice on to the subscriptions of its response; raise ValueError if it is invalid."""
+        if channel == ENDED_CHANNEL.encode():
+            end_notice = parse_end_notice(data, self._bus.signatures)
+            subscriptions = self._subscriptions_of(end_notice.response_id)
+            if subscriptions and not end_notice.is_signed:
+                self._must_poll.set()  # another program may have sent the notice
+                return
+            for subscription in subscriptions:
+                subscription.end()
+        elif data:
+            notice = parse_notice(data, self._bus.signatures)
+            for subscription in self._subscriptions_of(notice.response_id):
+                if subscription.with_events:
+                    subscription.push_notice(notice)
 
     def _poll_until_closed(self) -> None:
         renewed_at = time.monotonic()
         unrenewed_ids: set[str] = set()
-        while not self._closed.wait(POLL_INTERVAL_S):
+        while self._wait_for_next_poll():
             with self._lock:
                 groups = {response_id: list(group) for response_id, group in self._subscriptions.items()}
             if not groups:
@@ -298,6 +213,14 @@ class Broadcaster:
                 for subscription in group:
                     _apply_state(subscription, states[response_id])
             unrenewed_ids = self._renew_locked(unrenewed_ids)
+
+    def _wait_for_next_poll(self) -> bool:
+        """Wait until the next poll is due; return False if the broadcaster is closed."""
+        if self._closed.wait(_MIN_POLL_INTERVAL_S):
+            return False
+        self._must_poll.wait(POLL_INTERVAL_S - _MIN_POLL_INTERVAL_S)
+        self._must_poll.clear()
+        return not self._closed.is_set()
 
     def _renew(self, response_ids: list[str]) -> set[str]:
         """Renew `followed_until`; return the IDs of the skipped responses: locked elsewhere, or ended."""

@@ -9,7 +9,8 @@ from core.context import large_fields
 from core.database import Database
 from core.responses.lookup import find_own_response, unknown_response
 from core.runs import events_sql
-from core.streams.broadcaster import Broadcaster, Subscription
+from core.streams.broadcaster import Broadcaster
+from core.streams.subscription import Subscription
 from core.tenants.keys import Caller
 from core.wire import replay, response
 

@@ -11,7 +11,8 @@ from core.database import Database
 from core.responses import responses_sql
 from core.runs.ends import Endings, cancelled_outcome
 from core.streams import followers_sql
-from core.streams.broadcaster import Broadcaster, Subscription
+from core.streams.broadcaster import Broadcaster
+from core.streams.subscription import Subscription
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,12 @@ import redis
 from core import errors, jsonio
 from core.bootstrap import Core
 from core.notify.bus import MAX_SENT_BYTES, Bus, Notice, events_channel
+from core.notify.signatures import Signatures
 from core.runs.attempt import Attempt
 from core.runs.attempts import Batch
 from core.settings import Settings
-from core.streams.broadcaster import BUFFER_BYTES, POLL_INTERVAL_S, Broadcaster, Subscription
+from core.streams.broadcaster import POLL_INTERVAL_S, Broadcaster
+from core.streams.subscription import BUFFER_BYTES, Subscription
 from core.wire import item_events
 from core.wire.item_events import PartPath
 from tests.harness import tcp_proxy
@@ -195,7 +197,7 @@ def test_the_buffer_of_a_subscription_is_bounded_and_its_excess_is_read_from_pos
 
 def test_a_broadcaster_reconnects_after_redis_stops_answering(core: Core, settings: Settings) -> None:
     with tcp_proxy.running(settings.redis_url.get_secret_value()) as proxy:
-        bus = Bus(proxy.url)
+        bus = Bus(proxy.url, Signatures(None))
         broadcaster = Broadcaster(core.streams._database, bus, follow_s=15)
         subscription = broadcaster.subscribe("resp_none", with_events=True)
         try:

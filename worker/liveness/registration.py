@@ -110,12 +110,12 @@ class Registration:
 async def receive_stop_notices(
     redis_url: str,
     worker_id: str,
-    stop: Callable[[str], None],
+    check_run: Callable[[str], None],
     *,
     answer_timeout_s: float = LISTENER.answer_timeout_s,
     retry_interval_s: float = _RETRY_INTERVAL_S,
 ) -> None:
-    """Call `stop` with the ID of each response that another process ended while this worker runs it.
+    """Call `check_run` with the ID of each response that another process ended while this worker runs it.
 
     A notice may be lost while Redis is unavailable: the next flush or lease renewal then detects the end.
     """
@@ -124,7 +124,7 @@ async def receive_stop_notices(
         try:
             async with client.pubsub() as subscription:
                 await subscription.subscribe(stop_channel(worker_id))
-                await _receive_until_lost(subscription, stop, answer_timeout_s)
+                await _receive_until_lost(subscription, check_run, answer_timeout_s)
         except CONNECTION_ERRORS as error:
             log.warning("cannot receive stop notices", extra={"cause": repr(error)})
         finally:
@@ -132,15 +132,15 @@ async def receive_stop_notices(
         await asyncio.sleep(retry_interval_s)
 
 
-async def _receive_until_lost(subscription: PubSub, stop: Callable[[str], None], answer_timeout_s: float) -> None:
-    """Receive stop notices until the connection is lost; an unanswered ping means that it is lost."""
+async def _receive_until_lost(subscription: PubSub, check_run: Callable[[str], None], answer_timeout_s: float) -> None:
+    """Receive stop notices until the connection is lost; it counts as lost if a ping is not answered."""
     awaits_pong = False
     while True:
         message = await subscription.get_message(ignore_subscribe_messages=True, timeout=answer_timeout_s)
         if message is not None:
             awaits_pong = False
             if message["type"] == "message":
-                stop(message["data"].decode())
+                check_run(message["data"].decode(errors="replace"))  # another program may send any bytes
         elif awaits_pong:
             raise redis.ConnectionError("ping not answered")
         else:

@@ -24,6 +24,9 @@ class LiveRuns:
     def __len__(self) -> int:
         return len(self._runs)
 
+    def __contains__(self, response_id: str) -> bool:
+        return response_id in self._runs
+
     def list_active(self) -> list[Run]:
         """Return the runs that are not stopped."""
         return [run for run in self._runs.values() if run.stop_reason is None]
@@ -40,12 +43,6 @@ class LiveRuns:
         """Remove a run, unless a newer run of the same response has replaced it."""
         if self._runs.get(run.attempt.response_id) is run:
             del self._runs[run.attempt.response_id]
-
-    def stop(self, response_id: str) -> None:
-        """Stop the run of a response that another process ended; do nothing if there is no such run."""
-        run = self._runs.get(response_id)
-        if run is not None:
-            run.stop(StopReason.ENDED)
 
     async def write(self, function: Callable[[], ResultT]) -> ResultT:
         """Call a function that writes, in the writer thread; return its result."""

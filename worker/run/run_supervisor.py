@@ -57,9 +57,9 @@ class RunSupervisor:
         finally:
             self._runs.remove(run)
 
-    def stop(self, response_id: str) -> None:
-        """Stop the run of a response that another process ended; do nothing if there is no such run."""
-        self._runs.stop(response_id)
+    def check_run(self, response_id: str) -> None:
+        """Stop the run of a response if another process has ended it; do nothing if there is no such run."""
+        self._leases.check_lease(response_id)
 
     async def take_last_batch(self, run: Run) -> Batch:
         """Wait until all earlier batches of an ending run are written; return its last batch.
