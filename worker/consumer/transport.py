@@ -1,7 +1,7 @@
 """Celery's connection to Redis: lost connections, the interval between reconnects, and messages that cannot be read."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from queue import Empty
 from typing import Any
@@ -21,13 +21,18 @@ _INVALID_MESSAGE_ERRORS = (ValueError, LookupError, TypeError, AttributeError, R
 
 
 class Channel(kombu_redis.Channel):
-    """kombu's channel, but it drops messages that it cannot read; their exceptions would stop the worker."""
+    """kombu's channel, but other programs cannot stop it: it drops messages and keys that it cannot read."""
 
     def _brpop_read(self, **options: object) -> object:
         try:
             return super()._brpop_read(**options)  # type: ignore[misc]  # missing from the stubs
         except _INVALID_MESSAGE_ERRORS as error:
             log.error("dropped a message", extra={"cause": repr(error)})  # noqa: TRY400
+            raise Empty from error
+        except redis.exceptions.ResponseError as error:
+            if "WRONGTYPE" not in str(error):
+                raise
+            self._delete_unreadable_keys("llen", self.active_queues)
             raise Empty from error
 
     def _receive_one(self, client: object) -> object:
@@ -36,6 +41,27 @@ class Channel(kombu_redis.Channel):
         except _INVALID_MESSAGE_ERRORS as error:
             log.error("dropped a message", extra={"cause": repr(error)})  # noqa: TRY400
             return None
+
+    def _queue_bind(self, exchange: str, *binding: object) -> None:
+        try:
+            super()._queue_bind(exchange, *binding)  # type: ignore[misc]
+        except redis.exceptions.ResponseError as error:
+            if "WRONGTYPE" not in str(error):
+                raise
+            prefixes = self.keyprefix_queue, self.keyprefix_binding_permanent  # type: ignore[attr-defined]
+            self._delete_unreadable_keys("smembers", [prefix % (exchange,) for prefix in prefixes])
+            self._delete_unreadable_keys("zrange", [self.keyprefix_binding_deadlines], 0, 0)  # type: ignore[attr-defined]
+            super()._queue_bind(exchange, *binding)  # type: ignore[misc]
+
+    def _delete_unreadable_keys(self, command: str, keys: Iterable[str], *arguments: object) -> None:
+        """Delete the keys for which the command is not allowed, because another program has replaced their values."""
+        with self.conn_or_acquire() as client:
+            for key in keys:
+                try:
+                    getattr(client, command)(key, *arguments)
+                except redis.exceptions.ResponseError as error:
+                    log.error("deleted a key of the wrong type", extra={"key": key, "cause": repr(error)})  # noqa: TRY400
+                    client.delete(key)
 
 
 class Transport(kombu_redis.Transport):

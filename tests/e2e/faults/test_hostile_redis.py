@@ -62,6 +62,60 @@ def test_poison_messages_are_dropped_and_the_worker_continues(shared_stack: Stac
     assert shared_stack.log("worker").count('msg="dropped a message"') >= 5
 
 
+def test_a_forged_stop_notice_stops_no_run(shared_stack: Stack, models: ModelServer) -> None:
+    pid = shared_stack.children["worker"].pid
+    with redis.Redis.from_url(shared_stack.valkey.url) as valkey, shared_stack.client() as client:
+        script = models.script(tokens=20, delay_s=0.1)
+        response = client.responses.create(model="scripted", input=script, background=True)
+        until(lambda: client.responses.retrieve(response.id).output_text)
+        (channel,) = valkey.pubsub_channels("backburner:stop:*")
+        for message in (b"\xff\xfe", b"", b"x" * 1_000_000, response.id.encode()):
+            assert valkey.publish(channel, message) == 1
+        final_response = wait_for_end(client, response.id)
+        (attempts,) = shared_stack.sql("select count(*) from attempts where response_id = %s", response.id)
+
+    assert final_response.status == "completed"
+    assert attempts == (1,)
+    assert shared_stack.children["worker"].pid == pid
+    assert shared_stack.children["worker"].ended() is None
+
+
+WRONG_TYPES: dict[str, Callable[[redis.Redis, str], object]] = {
+    "text": lambda valkey, key: valkey.set(key, "x"),
+    "hash": lambda valkey, key: valkey.hset(key, "a", "b"),
+    "stream": lambda valkey, key: valkey.xadd(key, {"a": "b"}),
+}
+
+
+@pytest.mark.parametrize("type_name", WRONG_TYPES)
+def test_a_queue_of_the_wrong_type_is_replaced(shared_stack: Stack, models: ModelServer, type_name: str) -> None:
+    with redis.Redis.from_url(shared_stack.valkey.url) as valkey, shared_stack.client() as client:
+        worker_queues = {
+            channel.decode().replace("backburner:stop:", "backburner:worker.")
+            for channel in valkey.pubsub_channels("backburner:stop:*")
+        }
+        for key in {queue_key("default"), *worker_queues}:
+            valkey.delete(key)
+            WRONG_TYPES[type_name](valkey, key)
+        response = client.responses.create(model="scripted", input=models.script(tokens=3), background=True)
+
+        assert wait_for_end(client, response.id).status == "completed"
+    assert shared_stack.children["worker"].ended() is None
+
+
+@pytest.mark.parametrize("type_name", ["text", "hash"])
+def test_bindings_of_the_wrong_type_are_replaced(shared_stack: Stack, models: ModelServer, type_name: str) -> None:
+    with redis.Redis.from_url(shared_stack.valkey.url) as valkey, shared_stack.client() as client:
+        for key in valkey.keys("backburner:_kombu.binding*"):
+            valkey.delete(key)
+            WRONG_TYPES[type_name](valkey, key.decode())
+        valkey.client_kill_filter(_type="normal", skipme=True)  # the worker connects again and binds its queues
+        response = client.responses.create(model="scripted", input=models.script(tokens=3), background=True)
+
+        assert wait_for_end(client, response.id).status == "completed"
+    assert shared_stack.children["worker"].ended() is None
+
+
 CONTROL_COMMANDS: dict[str, Callable[[Any], object]] = {
     "shutdown": lambda control: control.broadcast("shutdown"),
     "cancel_consumer": lambda control: control.cancel_consumer("responses.default"),
