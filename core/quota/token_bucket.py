@@ -33,7 +33,17 @@ _CORRECTION_TTL_S = 600
 _BUCKET_FUNCTIONS = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local bucket = redis.call('HMGET', KEYS[1], 'requests', 'tokens', 'at')
+local bucket = redis.pcall('HMGET', KEYS[1], 'requests', 'tokens', 'at')
+local function is_number_below(text, limit)
+    local number = tonumber(text)
+    return number and number > -limit and number < limit
+end
+-- Another program may have changed the bucket: then it is missing. The clock may have been set back by a minute.
+if bucket.err or not is_number_below(bucket[3], now + 60000000)
+        or not is_number_below(bucket[1] or 0, 1e12) or not is_number_below(bucket[2] or 0, 1e12) then
+    if bucket.err or bucket[3] then redis.call('DEL', KEYS[1]) end
+    bucket = {false, false, false}
+end
 local updated_at = tonumber(bucket[3])
 local rate = {tonumber(ARGV[1]), tonumber(ARGV[2])}
 local amount = {tonumber(ARGV[3]), tonumber(ARGV[4])}
@@ -95,7 +105,8 @@ end
 _SETTLE_SCRIPT = (
     _BUCKET_FUNCTIONS
     + """
-local applied_charge = tonumber(redis.call('GET', KEYS[2]) or ARGV[6])
+local charged = redis.pcall('GET', KEYS[2])
+local applied_charge = tonumber(charged) or tonumber(ARGV[6])
 redis.call('SET', KEYS[2], ARGV[7], 'EX', ARGV[8])
 if updated_at and rate[2] > 0 then
     write_levels({level(1), math.min(rate[2], level(2) + applied_charge - tonumber(ARGV[7]))})

@@ -1,5 +1,6 @@
 """Credits while Redis hangs or rejects writes, after such a time, and the size and the refill of a bucket."""
 
+import contextlib
 import os
 import signal
 import time
@@ -12,7 +13,7 @@ import pytest
 import redis
 
 from core import errors
-from core.allowance import Cost
+from core.allowance import Cost, Settlement
 from core.bootstrap import Core
 from core.breaker import PROBE_INTERVAL_S
 from core.config.limits import Limits
@@ -147,3 +148,42 @@ def test_a_bucket_holds_at_most_the_credits_of_a_minute_and_refills_evenly(
     duration_s = now_s - start_s + (now_us - start_us) / 1e6
     assert remaining_requests() == pytest.approx(duration_s * 10, abs=2)
     project_credits.close()
+
+
+FORGED_BUCKETS: list[dict[str, str | bytes]] = [
+    {"requests": "-inf", "tokens": "5", "at": "1"},
+    {"requests": "nan", "tokens": "nan", "at": "1"},
+    {"requests": "-1e300", "tokens": "5", "at": "1"},
+    {"requests": "0", "tokens": "0", "at": "9e15"},
+    {"requests": "0", "tokens": "0", "at": "nan"},
+    {"requests": b"\xff", "tokens": "x", "at": "1"},
+    {"requests": "1e300", "tokens": "inf", "at": "inf"},
+]
+
+
+@pytest.mark.parametrize("fields", [None, *FORGED_BUCKETS])
+def test_a_bucket_that_cannot_be_read_is_rebuilt_from_postgres(
+    valkey: redis.Redis, settings: Settings, fields: dict[str, str | bytes] | None
+) -> None:
+    key, limits = "backburner:credits:proj_1:m", Limits(requests_per_minute=5, tokens_per_minute=1000)
+    if fields is None:
+        valkey.set(key, "x")
+    else:
+        valkey.hset(key, mapping=fields)
+    with contextlib.closing(Credits(settings.redis_url.get_secret_value())) as project_credits:
+        project_credits.give_back("proj_1", "m", limits, Cost(1, 10))
+        result = project_credits.take("proj_1", "m", limits, Cost(1, 10), recent_cost=lambda: Cost(2, 20))
+
+    assert result is not None
+    assert result.exhausted_limit is None
+    assert result.allowance.requests is not None
+    assert 2 <= result.allowance.requests.remaining < 2.1
+
+
+def test_a_charge_of_the_wrong_type_is_replaced(valkey: redis.Redis, settings: Settings) -> None:
+    valkey.hset("backburner:charged:resp_1", "a", "b")
+    settlement = Settlement("resp_1", "proj_1", "p", "m", charged=10, used=5)
+    with contextlib.closing(Credits(settings.redis_url.get_secret_value())) as project_credits:
+        assert project_credits.settle([(settlement, Limits(tokens_per_minute=1000))])
+
+    assert valkey.get("backburner:charged:resp_1") == b"5"
