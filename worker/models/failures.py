@@ -105,7 +105,7 @@ def _error_message(value: Any) -> str:
     return _to_text(value)[:_MAX_MESSAGE_CHARS].replace("\0", "").encode("utf-8", "replace").decode()
 
 
-def _to_text(value: Any) -> str:
+def _to_text(value: object) -> str:
     """Return a parsed JSON value as text; Python cannot write all levels of nesting that the parser accepts."""
     try:
         return str(value)

@@ -109,7 +109,7 @@ class EventParser:
             return self._continue_json(data)
         return self._complete_event(event)
 
-    def _continue_json(self, line: bytes) -> Any:
+    def _continue_json(self, line: bytes) -> object:
         """Add a line to the incomplete JSON; return the event that it completes, or None."""
         self._json_lines.append(line.strip())
         self._json_byte_count += len(line) + 1
@@ -123,14 +123,14 @@ class EventParser:
                 raise
             return None
 
-    def _parse_lines(self) -> Any:
+    def _parse_lines(self) -> object:
         """Return the event whose JSON is in the lines so far. Raises the same errors as `feed`."""
         event = _parse_leniently(b"\n".join(self._json_lines))
         self._json_lines.clear()
         self._json_byte_count = 0
         return self._complete_event(event)
 
-    def _complete_event(self, event: Any) -> Any:
+    def _complete_event(self, event: object) -> object:
         return {"error": event} if self._is_error_event else event
 
     def _parse_other_line(self, line: bytes) -> Any:
