@@ -141,7 +141,10 @@ class Engine:
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         async with (
             aiohttp.ClientSession(
-                connector=connector, json_serialize=lambda value: orjson.dumps(value).decode()
+                connector=connector,
+                # Cookies of a model server would connect the requests of different projects.
+                cookie_jar=aiohttp.DummyCookieJar(),
+                json_serialize=lambda value: orjson.dumps(value).decode(),
             ) as session,
             asyncio.TaskGroup() as tasks,
         ):
