@@ -2,7 +2,7 @@
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -181,20 +181,33 @@ def load(path: Path | None) -> Catalog:
 def _describe_error(detail: ErrorDetails) -> str:
     """Return the key of an invalid value and the reason, with a suggestion for an unknown key, as sentences."""
     path = [str(part) for part in detail["loc"]]
-    reason = detail["msg"].removeprefix("Value error, ")
+    is_unknown = detail["type"] == "extra_forbidden"
+    reason = "This key is unknown" if is_unknown else detail["msg"].removeprefix("Value error, ")
     message = f"{'.'.join(path)}: {reason}" if path else reason
-    hint = _suggest_key(path, detail["input"]) if detail["type"] == "extra_forbidden" else ""
+    hint = _suggest_key(path, detail["input"]) if is_unknown else ""
     return f"{message}. Did you mean {hint}?" if hint else f"{message}."
 
 
 def _suggest_key(path: list[str], value: object) -> str:
     """Return the text that was probably intended instead of an unknown key; empty if no known key is similar."""
     *parents, key = path
-    is_in_model = parents[:1] == ["models"]
-    if is_in_model and isinstance(value, dict):
+    if parents[:1] == ["models"] and isinstance(value, dict):
         return f'[models."{".".join(path[1:])}"], with quotes'  # TOML splits a name at its dots
-    if parents and not is_in_model:
-        return ""
-    fields = ModelConfig.model_fields if is_in_model else _ConfigFile.model_fields
-    matches = difflib.get_close_matches(key, fields, n=1)
+    matches = difflib.get_close_matches(key, _table_keys(parents), n=1)
     return f"`{matches[0]}`" if matches else ""
+
+
+def _table_keys(path: list[str]) -> Iterable[str]:
+    """Return the valid keys of the table at `path`."""
+    match path:
+        case []:
+            return _ConfigFile.model_fields
+        case ["models", _]:
+            return ModelConfig.model_fields
+        case ["models", _, "timeouts"]:
+            return Timeouts.model_fields
+        case ["projects", _]:
+            return ProjectConfig.model_fields
+        case ["projects", _, "limits", _]:
+            return Limits.model_fields
+    return ()

@@ -14,7 +14,7 @@ from tests.model_server import ModelServer
 SERVER = 'base_url = "http://127.0.0.1:1/v1"'
 BROKEN_FILES = {
     "is not TOML": "[models.first",
-    "models.first.zzz: Extra inputs are not permitted.": f"[models.first]\n{SERVER}\nzzz = 1\n",
+    "models.first.zzz: This key is unknown.": f"[models.first]\n{SERVER}\nzzz = 1\n",
     "models.first: exactly one of base_url and base_urls must be set.": (
         f'[models.first]\n{SERVER}\nbase_urls = ["http://127.0.0.1:2/v1"]\n'
     ),
