@@ -17,6 +17,7 @@ from core.database import Database, PostgresError, connect
 from core.dispatch.capacity_sql import Rules
 from core.dispatch.dispatcher import build_rules
 from core.dispatch.waits.load import WorkerLoad, read_load
+from core.jsonio import JsonObject
 from core.settings import PREFIX, Settings
 from local import ports, web
 from local.findings import Finding, check_model_servers
@@ -81,13 +82,15 @@ def _check_configuration(current_settings: Settings) -> tuple[Catalog, Finding]:
         return Catalog({}), Finding("configuration", "invalid", str(error))
     if model_catalog.models:
         return model_catalog, Finding("configuration", f"models: {', '.join(sorted(model_catalog.models))}")
-    return model_catalog, Finding("configuration", "defines no model", 'Add a [models."..."] table to backburner.toml.')
+    solution = 'Add a [models."..."] table to backburner.toml, or start `backburner up`, which then runs its own model.'
+    return model_catalog, Finding("configuration", "defines no model", solution)
 
 
 def _check_api(current_settings: Settings) -> Finding:
     url = web.origin(current_settings.host, current_settings.port)
-    if web.status(url + "/healthz") == 200:
-        return Finding("api", f"answers at {url}")
+    health = web.fetch_object(url + "/healthz")
+    if health is not None:
+        return _check_reload(url, health)
     try:
         problem = ports.listen_problem(current_settings.host, current_settings.port)
     except errors.BadSettings as error:
@@ -99,6 +102,13 @@ def _check_api(current_settings: Settings) -> Finding:
     return Finding(
         "api", f"not running; port {current_settings.port} is free", "Start it: backburner up (or backburner api)"
     )
+
+
+def _check_reload(url: str, health: JsonObject) -> Finding:
+    if health.get("configuration") != "not reloaded":
+        return Finding("api", f"answers at {url}")
+    solution = "Correct the file as the API's log line `configuration not reloaded` describes, and send SIGHUP again."
+    return Finding("api", f"answers at {url}, with the configuration before the last SIGHUP", solution)
 
 
 def _check_postgres(current_settings: Settings, model_catalog: Catalog) -> Iterator[Finding]:

@@ -39,4 +39,13 @@ def _check_model_server(name: str, base_url: str, model: ModelConfig) -> Finding
         return Finding(
             "model", f"{name}: {mask_password(base_url)} rejects the key", "Set the variable that api_key_env names."
         )
+    if status == 404 and _lacks_endpoint(base_url, model):
+        result = f"{name}: {mask_password(base_url)} answers 404 to requests for models and for responses"
+        return Finding("model", result, "Correct base_url, which usually ends with /v1.")
     return Finding("model", f"{name} answers at {mask_password(base_url)}")
+
+
+def _lacks_endpoint(base_url: str, model: ModelConfig) -> bool:
+    """Whether the server has no endpoint of the model's API at this URL; a server need not list its models."""
+    path = "responses" if model.api == "responses" else "chat/completions"
+    return web.status(f"{base_url}/{path}", key=model.api_key(), method="POST") == 404

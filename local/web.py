@@ -33,17 +33,27 @@ def mask_password(text: str) -> str:
     return re.sub(r"(password=)[^&]*", r"\1***", masked_text)
 
 
-def status(url: str, *, key: str | None = None) -> int | None:
-    """The HTTP status of a GET request; None if there is no response within 2 s."""
+def status(url: str, *, key: str | None = None, method: str = "GET") -> int | None:
+    """The HTTP status of a request without a body; None if there is no response within 2 s."""
     opener = _OPENER_WITH_KEY if key else _OPENER
     try:
-        with opener.open(_build_request(url, key), timeout=2) as answer:
+        with opener.open(_build_request(url, key, method), timeout=2) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:
             return error.code
     except (OSError, ValueError, http.client.HTTPException):
         return None
+
+
+def fetch_object(url: str) -> JsonObject | None:
+    """The JSON object at the URL; None if it is not answered with 200 and an object within 2 s."""
+    try:
+        with _OPENER.open(_build_request(url, None), timeout=2) as answer:
+            document = json.load(answer)
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
 
 
 def call(method: str, url: str, *, key: str, body: JsonObject | None = None) -> JsonObject:

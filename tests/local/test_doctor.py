@@ -10,6 +10,7 @@ import pytest
 
 from local import web
 from local.web import mask_password
+from tests.model_server import running
 
 
 @contextlib.contextmanager
@@ -89,6 +90,29 @@ def test_a_model_server_that_does_not_speak_http_is_reported(reply: bytes):
 def test_a_request_with_a_key_follows_no_redirect():
     with answer_once(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n") as url:
         assert web.status(url, key="k") == 302
+
+
+def test_a_base_url_without_the_endpoint_of_the_api_is_reported(backburner, tmp_path):
+    config = tmp_path / "backburner.toml"
+    with running() as server:
+        outputs = []
+        for base_url in (server.base_url, server.base_url.removesuffix("/v1")):
+            config.write_text(f'[models.m]\nbase_url = "{base_url}"\n')
+            outputs.append(run_doctor(backburner, BACKBURNER_CONFIG=str(config))[1])
+
+    assert f"ok    model         m answers at {server.base_url}\n" in outputs[0]
+    assert "answers 404 to requests for models and for responses" in outputs[1]
+    assert "Correct base_url, which usually ends with /v1." in outputs[1]
+
+
+def test_without_a_configuration_the_report_names_the_file_and_the_command_that_needs_none(backburner, tmp_path):
+    config = tmp_path / "backburner.toml"
+    config.write_text("")
+
+    _, output = run_doctor(backburner, BACKBURNER_CONFIG=str(config))
+
+    assert "FAIL  configuration defines no model" in output
+    assert "or start `backburner up`" in output
 
 
 def test_an_invalid_setting_is_reported_in_one_line(backburner):

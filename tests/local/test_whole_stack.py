@@ -86,6 +86,23 @@ def test_the_stack_works_again_after_all_parts_were_killed(up):
     assert up.wait_for_answer("Say hello.")["status"] == "completed"
 
 
+def test_the_doctor_reports_an_api_server_that_did_not_reload_its_configuration(up):
+    config = up.home.run / "backburner.toml"
+    valid_text = config.read_text()
+    api_pid = up.read_pids()["api"]
+
+    def doctor_reports(line: str) -> bool:
+        return line in up.backburner.run("doctor").stdout
+
+    config.write_text("[models")
+    os.kill(api_pid, signal.SIGHUP)
+    until(lambda: doctor_reports("with the configuration before the last SIGHUP"), timeout_s=30, first_pause_s=0.5)
+    config.write_text(valid_text)
+    assert doctor_reports("FAIL  api")
+    os.kill(api_pid, signal.SIGHUP)
+    until(lambda: doctor_reports("ok    api           answers at "), timeout_s=30, first_pause_s=0.5)
+
+
 def test_demo_uses_the_stack_that_is_already_running_in_its_folder(up):
     status, output, error = wait_for_outcome(up.backburner("demo"))
 
