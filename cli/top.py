@@ -131,7 +131,7 @@ def _worker_table(load: Load) -> Table:
     table.add_column("running", justify="right")
     for worker in load.workers:
         running = f"{worker.running}, draining" if worker.draining else f"{worker.running} of {worker.slots}"
-        table.add_row(worker.hostname, str(worker.pid), ", ".join(worker.lanes), running)
+        table.add_row(worker.id, str(worker.pid), ", ".join(worker.lanes), running)
     return table
 
 

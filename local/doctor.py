@@ -159,7 +159,7 @@ def _check_schema_and_workers(database: Database, rules: Rules) -> Iterator[Find
 
 def _describe_worker(worker: WorkerLoad) -> str:
     slots = "draining, no slots" if worker.draining else f"{worker.slots} slots"
-    return f"{worker.hostname} pid {worker.pid}, {slots} for {', '.join(worker.lanes)}"
+    return f"{worker.id} pid {worker.pid}, {slots} for {', '.join(worker.lanes)}"
 
 
 def _check_redis(current_settings: Settings) -> Finding:

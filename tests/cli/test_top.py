@@ -127,7 +127,14 @@ def test_the_reasons_draining_workers_and_open_circuits_are_shown(
     (circuit,) = report["circuits"]
     assert (circuit["model"], circuit["failures"], circuit["cause"]) == ("scripted", 1, "It [red]failed\x1b")
     table = run_top(env).stdout
-    for text in ("1, draining", "0 of 2", "(next probe: in ", "It [red]failed\\x1b", "the concurrency of model narrow"):
+    for text in (
+        "leaving",
+        "1, draining",
+        "0 of 2",
+        "(next probe: in ",
+        "It [red]failed\\x1b",
+        "the concurrency of model narrow",
+    ):
         assert text in table
 
 
@@ -139,7 +146,7 @@ def test_the_doctor_reports_a_lane_whose_workers_are_all_draining(
 
     doctor = CliRunner().invoke(main, ["doctor"], env=env).stdout
 
-    assert "here pid 1, draining, no slots for default" in doctor
+    assert "w1 pid 1, draining, no slots for default" in doctor
     assert "default: responses are waiting, and no worker serves it" in doctor
 
 
