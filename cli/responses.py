@@ -18,7 +18,7 @@ from core.wire.status import Status
 
 @click.group()
 def responses() -> None:
-    """List, show, follow, cancel and requeue responses."""
+    """List, show, tail, cancel and requeue responses."""
 
 
 @responses.command("list")
