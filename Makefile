@@ -84,6 +84,7 @@ clean:  ## delete the virtual environment; keeps the data in .backburner and sto
 	@touch $@
 
 .venv/.dev-installed: requirements/dev.txt .venv/.installed
+	@echo "Installing the development requirements, with the openai client, into .venv ..."
 	@$(BIN)/python -m pip install -q --no-deps --require-hashes -r requirements/dev.txt
 	@touch $@
 
