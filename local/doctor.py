@@ -20,9 +20,8 @@ from core.dispatch.waits.load import WorkerLoad, read_load
 from core.jsonio import JsonObject
 from core.settings import PREFIX, Settings
 from local import ports, web
-from local.findings import Finding, check_model_servers
+from local.findings import Finding, check_model_servers, mask_password
 from local.processes import environment
-from local.web import mask_password
 
 OLDEST_PYTHON = (3, 11)
 

@@ -1,11 +1,11 @@
 """The result of one check of a dependency, and the checks of the configured model servers."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from core.config.catalog import Catalog, ModelConfig
 from local import web
-from local.web import mask_password
 
 
 @dataclass(frozen=True)
@@ -49,3 +49,8 @@ def _lacks_endpoint(base_url: str, model: ModelConfig) -> bool:
     """Whether the server has no endpoint of the model's API at this URL; a server need not list its models."""
     path = "responses" if model.api == "responses" else "chat/completions"
     return web.status(f"{base_url}/{path}", key=model.api_key(), method="POST") == 404
+
+
+def mask_password(text: str) -> str:
+    """The URL, or a message that contains a URL, with `***` instead of the password."""
+    return re.sub(r"(password=)[^&]*", r"\1***", re.sub(r"(://[^:/?#]*):.*@", r"\1:***@", text))

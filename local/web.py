@@ -2,11 +2,13 @@
 
 import http.client
 import json
-import re
 import urllib.error
 import urllib.request
 
 from core.jsonio import JsonObject
+
+# No connection, an invalid URL, or an answer that is not HTTP or not JSON.
+_FAILURES = (OSError, ValueError, http.client.HTTPException)
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -27,23 +29,17 @@ def origin(host: str, port: int) -> str:
     return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 
 
-def mask_password(text: str) -> str:
-    """The URL, or a message that contains a URL, with `***` instead of the password."""
-    masked_text = re.sub(r"(://[^:/?#]*):.*@", r"\1:***@", text)
-    return re.sub(r"(password=)[^&]*", r"\1***", masked_text)
-
-
 def status(url: str, *, key: str | None = None, method: str = "GET") -> int | None:
     """The HTTP status of a request without a body; None if there is no response within 2 s."""
     opener = _OPENER_WITH_KEY if key else _OPENER
     try:
-        with opener.open(_build_request(url, key, method), timeout=2) as answer:
-            return int(answer.status)
+        answer = opener.open(_build_request(url, key, method), timeout=2)
     except urllib.error.HTTPError as error:
-        with error:
-            return error.code
-    except (OSError, ValueError, http.client.HTTPException):
+        answer = error
+    except _FAILURES:
         return None
+    with answer:
+        return int(answer.status)
 
 
 def fetch_object(url: str) -> JsonObject | None:
@@ -51,7 +47,7 @@ def fetch_object(url: str) -> JsonObject | None:
     try:
         with _OPENER.open(_build_request(url, None), timeout=2) as answer:
             document = json.load(answer)
-    except (OSError, ValueError):
+    except _FAILURES:
         return None
     return document if isinstance(document, dict) else None
 
@@ -68,15 +64,16 @@ def call(method: str, url: str, *, key: str, body: JsonObject | None = None) -> 
         request.data = json.dumps(body).encode()
         request.add_header("Content-Type", "application/json")
     try:
-        with _OPENER_WITH_KEY.open(request, timeout=30) as answer:
-            document: JsonObject = json.load(answer)
+        answer = _OPENER_WITH_KEY.open(request, timeout=30)
     except urllib.error.HTTPError as error:
-        with error:
-            document = json.load(error)
+        answer = error
+    with answer:
+        document: JsonObject = json.load(answer)
     return document
 
 
 def _build_request(url: str, key: str | None, method: str = "GET") -> urllib.request.Request:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     # The URL is a constant, or the catalog has checked that its scheme is HTTP(S).
     return urllib.request.Request(url, headers=headers, method=method)  # noqa: S310

@@ -1,8 +1,7 @@
 """The configuration file, backburner.toml: models and their servers, the limits of projects, and the lanes of tiers."""
 
-import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -17,11 +16,11 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
 from core import errors
 from core.config.lanes import LaneName, Lanes
 from core.config.limits import ANY, Limits, ProjectLimits
+from core.config.mistakes import Tables, describe_mistake
 from core.config.tiers import Tier
 from core.settings import MAX_DURATION_S, environment
 
@@ -153,6 +152,15 @@ class Catalog:
             raise errors.UnknownModel(f"The model '{name}' does not exist.", param="model") from None
 
 
+_TABLES: Tables = {
+    (): _ConfigFile,
+    ("models", "*"): ModelConfig,
+    ("models", "*", "timeouts"): Timeouts,
+    ("projects", "*"): ProjectConfig,
+    ("projects", "*", "limits", "*"): Limits,
+}
+
+
 def load(path: Path | None) -> Catalog:
     """Read the configuration file at `path`, or `backburner.toml` in the current folder.
 
@@ -175,39 +183,4 @@ def load(path: Path | None) -> Catalog:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise errors.BadSettings(f"The configuration {path} is not TOML: {error}.") from error
     except ValidationError as error:
-        raise errors.BadSettings(f"The configuration {path}: {_describe_error(error.errors()[0])}") from error
-
-
-def _describe_error(detail: ErrorDetails) -> str:
-    """Return the key of an invalid value and the reason, with a suggestion for an unknown key, as sentences."""
-    path = [str(part) for part in detail["loc"]]
-    is_unknown = detail["type"] == "extra_forbidden"
-    reason = "This key is unknown" if is_unknown else detail["msg"].removeprefix("Value error, ")
-    message = f"{'.'.join(path)}: {reason}" if path else reason
-    hint = _suggest_key(path, detail["input"]) if is_unknown else ""
-    return f"{message}. Did you mean {hint}?" if hint else f"{message}."
-
-
-def _suggest_key(path: list[str], value: object) -> str:
-    """Return the text that was probably intended instead of an unknown key; empty if no known key is similar."""
-    *parents, key = path
-    if parents[:1] == ["models"] and isinstance(value, dict):
-        return f'[models."{".".join(path[1:])}"], with quotes'  # TOML splits a name at its dots
-    matches = difflib.get_close_matches(key, _table_keys(parents), n=1)
-    return f"`{matches[0]}`" if matches else ""
-
-
-def _table_keys(path: list[str]) -> Iterable[str]:
-    """Return the valid keys of the table at `path`."""
-    match path:
-        case []:
-            return _ConfigFile.model_fields
-        case ["models", _]:
-            return ModelConfig.model_fields
-        case ["models", _, "timeouts"]:
-            return Timeouts.model_fields
-        case ["projects", _]:
-            return ProjectConfig.model_fields
-        case ["projects", _, "limits", _]:
-            return Limits.model_fields
-    return ()
+        raise errors.BadSettings(f"The configuration {path}: {describe_mistake(error.errors()[0], _TABLES)}") from error

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from local import web
-from local.web import mask_password
+from local.findings import mask_password
 from tests.model_server import running
 
 
