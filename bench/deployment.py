@@ -1,6 +1,7 @@
 """Runs API, workers and sweeper as processes, with default settings except for worker slots and drain timeout."""
 
 import contextlib
+import secrets
 import socket
 import sys
 import time
@@ -40,12 +41,14 @@ class Deployment:
         self.database_url = servers.create_database(name)
         self.redis_url = servers.empty_redis_database(number)
         self.port = ports.free_port()
+        self._secret_key = secrets.token_hex(32)
         self._config = self._write_config(servers.home.run / f"{name}.toml", models)
         self.settings = Settings(
             home=servers.home.path,
             database_url=self.database_url,
             redis_url=self.redis_url,
             config=self._config,
+            secret_key=self._secret_key,
             worker_slots=WORKER_SLOTS,
         )
         with self.core() as core:
@@ -136,6 +139,7 @@ class Deployment:
                 f"{PREFIX}DATABASE_URL": self.database_url,
                 f"{PREFIX}REDIS_URL": self.redis_url,
                 f"{PREFIX}CONFIG": str(self._config),
+                f"{PREFIX}SECRET_KEY": self._secret_key,
                 f"{PREFIX}PORT": str(self.port),
                 f"{PREFIX}API_PROCESSES": str(self._api_processes),
                 f"{PREFIX}WORKER_SLOTS": str(WORKER_SLOTS),

@@ -39,6 +39,7 @@ SHORT_TIMEOUTS = {
     "DRAIN_S": "2",
     "FOLLOW_S": "3",
 }
+SECRET_KEY = "a key for the tests, with 32 bytes"
 # Maximum number of event logs that are validated at the end of a test.
 MAX_CHECKED_LOGS = 200
 
@@ -63,7 +64,9 @@ class Stack:
         self.port_2 = ports.free_port()  # for `api-2`
         self.flower_port = ports.free_port()
         self.valkey = Valkey(self.home)
-        self.settings = Settings(home=home, database_url=database_url, redis_url=self.valkey.url, config=config)
+        self.settings = Settings(
+            home=home, database_url=database_url, redis_url=self.valkey.url, config=config, secret_key=SECRET_KEY
+        )
         with open_core(self.settings) as core:
             self.key = core.keys.create(rights.ALL_RIGHTS)
         self.children: dict[str, Child] = {}
@@ -81,6 +84,7 @@ class Stack:
             "BACKBURNER_DATABASE_URL": urls["postgres"],
             "BACKBURNER_REDIS_URL": urls["valkey"],
             "BACKBURNER_CONFIG": str(config),
+            "BACKBURNER_SECRET_KEY": SECRET_KEY,
             "BACKBURNER_PORT": str(self.port),
             "BACKBURNER_FLOWER_PORT": str(self.flower_port),
             **{f"BACKBURNER_{name}": value for name, value in SHORT_TIMEOUTS.items()},
