@@ -14,8 +14,8 @@ from core.bootstrap import database_url, redis_url
 from core.config import catalog
 from core.config.catalog import Catalog
 from core.database import Database, PostgresError, connect
-from core.dispatch.capacity_sql import Rules
 from core.dispatch.dispatcher import build_rules
+from core.dispatch.situation import Rules
 from core.dispatch.waits.load import WorkerLoad, read_load
 from core.jsonio import JsonObject
 from core.settings import PREFIX, Settings

@@ -6,74 +6,7 @@ result may be too small if more responses are dispatched than there are free slo
 every create request runs it.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from itertools import combinations
-from typing import Any
-
-from core.config.tiers import LANE, Tier
 from core.tables.conditions import is_busy, is_live
-
-
-@dataclass(frozen=True)
-class Rules:
-    """The configuration of dispatch.
-
-    Args:
-        weights: the weight of each tier, by the name of the tier.
-        known_models: the configured models. For other models, dispatch observes the limits that workers publish.
-        model_caps: the maximum number of simultaneously running responses of each model, over all lanes.
-        running_limits: the maximum number of simultaneously running responses of a model in a project, by project name
-            and model name. Either name may be "*"; a pair with the project precedes one with the model. None means
-            unlimited.
-        lanes: the configured lanes, at most one per tier.
-        reserve: the fraction of a lane's slots that over-limit responses must leave free.
-        worker_seen_s: seconds for which a worker is considered live after it refreshed its registration.
-    """
-
-    weights: Mapping[str, float]
-    model_caps: Mapping[str, int]
-    known_models: frozenset[str] = frozenset()
-    running_limits: Mapping[tuple[str, str], int | None] = field(default_factory=dict)
-    lanes: tuple[str, ...] = (LANE,)
-    reserve: float = 0.2
-    worker_seen_s: float = 15
-
-    def __post_init__(self) -> None:
-        assert len(self.lanes) <= len(Tier)  # `lane_sets` has 2 ** (lanes + 1) - 1 elements
-
-    def running_limit(self, project: str, model: str) -> int | None:
-        """Return the maximum number of simultaneously running responses of a model in a project; None means unlimited.
-
-        Args:
-            project: the name of the project.
-            model: the name of the model.
-        """
-        pairs = [(project, model), (project, "*"), ("*", model), ("*", "*")]
-        return next((self.running_limits[pair] for pair in pairs if pair in self.running_limits), None)
-
-    @property
-    def lane_sets(self) -> list[str]:
-        """Every non-empty set of lanes, as comma-separated names.
-
-        The empty name represents all lanes that are not in this configuration.
-        """
-        names = (*self.lanes, "")
-        return [",".join(lanes) for size in range(1, len(names) + 1) for lanes in combinations(names, size)]
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """The parameters of every statement that contains CAPACITY."""
-        return {
-            "lanes": list(self.lanes),
-            "lane_sets": self.lane_sets,
-            "limit_projects": [project for project, _ in self.running_limits],
-            "limit_models": [model for _, model in self.running_limits],
-            "limit_caps": list(self.running_limits.values()),
-            "reserve": self.reserve,
-            "worker_seen_s": self.worker_seen_s,
-        }
-
 
 # The parameters are those of `Rules.parameters`. The sets of lanes are a parameter because Postgres estimates 1,000
 # rows for `generate_series`, and all later estimates would be based on that.

@@ -8,10 +8,9 @@ from core.config.catalog import Catalog
 from core.config.live_catalog import LiveCatalog
 from core.database import Connection, Database
 from core.dispatch import dispatch_sql, lanes_sql
-from core.dispatch.capacity_sql import Rules
 from core.dispatch.doorbell import Doorbell
 from core.dispatch.fair_share import fair_share
-from core.dispatch.situation import Choice
+from core.dispatch.situation import Choice, Rules
 from core.dispatch.snapshot import Snapshot, build_situation, choose_workers, compute_capacity
 
 # Maximum number of responses per transaction; the next dispatch processes the remaining ones.

@@ -5,8 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.dispatch.capacity import Capacity, Pool
-from core.dispatch.capacity_sql import Rules
-from core.dispatch.situation import CandidateGroup, Choice, ServiceRecord, Situation
+from core.dispatch.situation import CandidateGroup, Choice, Rules, ServiceRecord, Situation
 from core.dispatch.snapshot_rows import LiveWorker, Occupancy, OpenCircuit
 
 _PoolKey = tuple[frozenset[str], frozenset[str] | None]  # lanes and models

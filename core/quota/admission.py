@@ -13,7 +13,7 @@ from core.config.catalog import Catalog
 from core.config.limits import UNLIMITED, Limits
 from core.config.tiers import Tier
 from core.database import Connection, Database
-from core.dispatch.capacity_sql import Rules
+from core.dispatch.situation import Rules
 from core.quota import admission_sql, estimates, ledger_sql
 from core.quota.queue_depth import QueueDepth
 from core.quota.tier_request import TierRequest

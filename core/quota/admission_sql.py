@@ -4,7 +4,8 @@ Hand-written, because every create request of a project with limits runs it unde
 """
 
 from core.database import Connection
-from core.dispatch.capacity_sql import CAPACITY, Rules
+from core.dispatch.capacity_sql import CAPACITY
+from core.dispatch.situation import Rules
 from core.tables.conditions import is_waiting
 
 

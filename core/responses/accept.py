@@ -6,8 +6,8 @@ from core import errors
 from core.batcher import Batcher
 from core.context import contents_sql
 from core.database import Connection, Database, ForeignKeyViolation, PostgresError, UniqueViolation
-from core.dispatch.capacity_sql import Rules
 from core.dispatch.dispatcher import Dispatch
+from core.dispatch.situation import Rules
 from core.responses import responses_sql
 from core.responses.draft import Draft
 

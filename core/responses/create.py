@@ -14,7 +14,7 @@ from core.context import capabilities, contents_sql, context, parts
 from core.context.stored_request import StoredRequest, prepare_request
 from core.database import Connection, Database, UniqueViolation
 from core.dispatch import lanes_sql
-from core.dispatch.capacity_sql import Rules
+from core.dispatch.situation import Rules
 from core.prompts.resolve import resolve_prompt
 from core.quota import tier_request
 from core.quota.admission import Admission, AdmissionResult, Reservation

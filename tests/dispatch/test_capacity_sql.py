@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.dispatch import dispatch_sql
-from core.dispatch.capacity_sql import CAPACITY, Rules
+from core.dispatch.capacity_sql import CAPACITY
+from core.dispatch.situation import Rules
 from core.dispatch.snapshot import compute_capacity
 from tests.conftest import new_database
 

@@ -2,7 +2,7 @@
 
 import psycopg
 
-from core.dispatch.capacity_sql import Rules
+from core.dispatch.situation import Rules
 from core.responses import responses_sql
 from core.responses.draft import Draft
 

@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.config.tiers import WEIGHTS, Tier
-from core.dispatch.capacity_sql import Rules
 from core.dispatch.fair_share import fair_share
-from core.dispatch.situation import Candidate, CandidateGroup, Choice, Situation
+from core.dispatch.situation import Candidate, CandidateGroup, Choice, Rules, Situation
 from core.dispatch.snapshot import Snapshot, build_situation, compute_capacity
 from core.dispatch.snapshot_rows import LiveWorker, Occupancy, OpenCircuit
 from core.dispatch.waits.descriptions import CLIENT_REASONS, describe

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core.database import Connection
-from core.dispatch.capacity_sql import Rules
-from core.dispatch.situation import CandidateGroup
+from core.dispatch.situation import CandidateGroup, Rules
 from core.dispatch.snapshot import Snapshot
 from core.dispatch.snapshot_rows import OpenCircuit
 from core.dispatch.waits import queue_sql, queue_state

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from core.database import Connection
 from core.dispatch import dispatch_sql
-from core.dispatch.capacity_sql import Rules
+from core.dispatch.situation import Rules
 from core.dispatch.snapshot import Snapshot, build_situation, compute_capacity
 from core.dispatch.waits import queue_sql
 from core.dispatch.waits.descriptions import describe
