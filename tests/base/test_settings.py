@@ -60,13 +60,13 @@ def test_printed_settings_do_not_contain_secrets(monkeypatch: pytest.MonkeyPatch
         ("[models.a]\nbase_url = 'http://h/v1'\nconcurency = 2\n", "models.a.concurency"),
         ("[models.a]\nbase_url = 'http://h/v1'\nconcurrency = 0\n", "models.a.concurrency"),
         ("[models.a]\nbase_url = 'http://h/v1'\n[models.a.timeouts]\nidle = -1\n", "models.a.timeouts.idle"),
-        ("[projects.p.limits.'*']\nrequests = 1\n", r"projects.p.limits.\*.requests: Extra"),
+        ("[projects.p.limits.'*']\nrequests = 1\n", r"projects.p.limits.\*.requests: This key is unknown"),
         ("[projects.p.limits.'*']\nqueued = 0\n", r"projects.p.limits.\*.queued"),
         ("[projects.p.limits.'*']\nrunning = true\n", r"projects.p.limits.\*.running"),
         ("[projects.p.limits.'*']\nrequests_per_minute = '60'\n", r"projects.p.limits.\*.requests_per_minute"),
         ("[projects.p.limits.'*']\ntokens_per_minute = 1.5\n", r"projects.p.limits.\*.tokens_per_minute"),
         ("[projects.p.limits.a]\nqueued = 1\n", "projects.p.limits.a: no model has this name"),
-        ("[projects.p]\nlimit = 1\n", "projects.p.limit: Extra"),
+        ("[projects.p]\nlimit = 1\n", "projects.p.limit: This key is unknown"),
     ],
 )
 def test_an_invalid_configuration_is_reported_with_its_key(tmp_path: Path, text: str, message: str) -> None:
