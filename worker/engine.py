@@ -153,7 +153,9 @@ class Engine:
             tasks.create_task(self._supervisor.run())
             tasks.create_task(registration.dispatch_on_free_slots(self._core.dispatch, self._free_slots))
             tasks.create_task(
-                registration.receive_stop_notices(self._core.bus.redis_url, self._worker_id, self._supervisor.check_run)
+                registration.receive_stop_notices(
+                    self._core.bus.redis_url, self._worker_id, self._core.bus.signatures, self._supervisor.handle_end
+                )
             )
             self._registration_task = tasks.create_task(self._registration.keep_updated())
             tasks.create_task(self._watchdog.record_heartbeats())

@@ -80,7 +80,7 @@ def parse_notice(message: bytes, signatures: Signatures) -> Notice:
 
 
 def parse_end_notice(message: bytes, signatures: Signatures) -> EndNotice:
-    """Parse a message received on `ENDED_CHANNEL`.
+    """Parse a message received on `ENDED_CHANNEL` or on the stop channel of a worker.
 
     Raises:
         ValueError: the message is invalid.
@@ -109,7 +109,7 @@ class Bus:
     def publish_stop(self, worker_id: str, response_id: str) -> None:
         """Inform a worker that another process has ended a response that the worker runs."""
         # If this message is lost, the worker's next flush or lease renewal is rejected.
-        self._publish([(stop_channel(worker_id), response_id.encode())])
+        self._publish([(stop_channel(worker_id), self._encode_end(response_id))])
 
     def publish_ends(self, last_batches: Sequence[Batch]) -> None:
         """Publish the last events of ended responses to their subscribers, and their IDs to all processes."""

@@ -17,6 +17,7 @@ import uvloop
 
 from core.bootstrap import Core
 from core.breaker import PROBE_INTERVAL_S, Breaker
+from core.notify.signatures import Signatures
 from core.settings import Settings
 from tests.harness import tcp_proxy
 from tests.harness.engine import claim, create_caller, register_worker, submit
@@ -105,7 +106,7 @@ def test_a_worker_receives_stop_notices_again_after_its_connection_hung(core: Co
 
     async def listen(proxy_url: str) -> None:
         coroutine = registration.receive_stop_notices(
-            proxy_url, "w1", lambda _: stop_received.set(), answer_timeout_s=0.5
+            proxy_url, "w1", core.bus.signatures, lambda _: stop_received.set(), answer_timeout_s=0.5
         )
         listener = asyncio.create_task(coroutine)
         await asyncio.to_thread(until, lambda: count_subscribers(url) == 1)
@@ -141,7 +142,12 @@ def test_a_worker_survives_a_redis_that_resets_every_new_connection() -> None:
     async def listen(port: int) -> None:
         listener = asyncio.create_task(
             registration.receive_stop_notices(
-                f"redis://127.0.0.1:{port}/0", "w1", lambda _: None, answer_timeout_s=0.5, retry_interval_s=0
+                f"redis://127.0.0.1:{port}/0",
+                "w1",
+                Signatures(None),
+                lambda _: None,
+                answer_timeout_s=0.5,
+                retry_interval_s=0,
             )
         )
         # About one in ten connections breaks during a write instead of a read and raises a different error.

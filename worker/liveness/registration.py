@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 
 import redis.asyncio
@@ -17,8 +17,9 @@ from core.config.catalog import Catalog
 from core.config.live_catalog import LiveCatalog
 from core.dispatch.dispatcher import Dispatch
 from core.notify import redis_clients
-from core.notify.bus import stop_channel
+from core.notify.bus import EndNotice, parse_end_notice, stop_channel
 from core.notify.redis_clients import LISTENER
+from core.notify.signatures import Signatures
 from core.runs.workers import Workers
 from worker.liveness.connection_errors import CONNECTION_ERRORS
 
@@ -110,12 +111,13 @@ class Registration:
 async def receive_stop_notices(
     redis_url: str,
     worker_id: str,
-    check_run: Callable[[str], None],
+    signatures: Signatures,
+    handle_end: Callable[[EndNotice], None],
     *,
     answer_timeout_s: float = LISTENER.answer_timeout_s,
     retry_interval_s: float = _RETRY_INTERVAL_S,
 ) -> None:
-    """Call `check_run` with the ID of each response that another process ended while this worker runs it.
+    """Call `handle_end` for each response that another process ended while this worker runs it.
 
     A notice may be lost while Redis is unavailable: the next flush or lease renewal then detects the end.
     """
@@ -124,7 +126,9 @@ async def receive_stop_notices(
         try:
             async with client.pubsub() as subscription:
                 await subscription.subscribe(stop_channel(worker_id))
-                await _receive_until_lost(subscription, check_run, answer_timeout_s)
+                async for message in _receive_until_lost(subscription, answer_timeout_s):
+                    with contextlib.suppress(ValueError):  # another program may send any bytes
+                        handle_end(parse_end_notice(message, signatures))
         except CONNECTION_ERRORS as error:
             log.warning("cannot receive stop notices", extra={"cause": repr(error)})
         finally:
@@ -132,15 +136,15 @@ async def receive_stop_notices(
         await asyncio.sleep(retry_interval_s)
 
 
-async def _receive_until_lost(subscription: PubSub, check_run: Callable[[str], None], answer_timeout_s: float) -> None:
-    """Receive stop notices until the connection is lost; it counts as lost if a ping is not answered."""
+async def _receive_until_lost(subscription: PubSub, answer_timeout_s: float) -> AsyncIterator[bytes]:
+    """Yield messages until the connection is lost; an unanswered ping means that it is lost."""
     awaits_pong = False
     while True:
         message = await subscription.get_message(ignore_subscribe_messages=True, timeout=answer_timeout_s)
         if message is not None:
             awaits_pong = False
             if message["type"] == "message":
-                check_run(message["data"].decode(errors="replace"))  # another program may send any bytes
+                yield message["data"]
         elif awaits_pong:
             raise redis.ConnectionError("ping not answered")
         else:

@@ -44,6 +44,12 @@ class LiveRuns:
         if self._runs.get(run.attempt.response_id) is run:
             del self._runs[run.attempt.response_id]
 
+    def stop(self, response_id: str) -> None:
+        """Stop the run of a response that another process ended; do nothing if there is no such run."""
+        run = self._runs.get(response_id)
+        if run is not None:
+            run.stop(StopReason.ENDED)
+
     async def write(self, function: Callable[[], ResultT]) -> ResultT:
         """Call a function that writes, in the writer thread; return its result."""
         return await asyncio.get_running_loop().run_in_executor(self._writer, function)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from core.notify.bus import Bus
+from core.notify.bus import Bus, EndNotice
 from core.runs.attempt import Attempt
 from core.runs.attempts import Attempts, Batch
 from core.settings import Settings
@@ -57,9 +57,12 @@ class RunSupervisor:
         finally:
             self._runs.remove(run)
 
-    def check_run(self, response_id: str) -> None:
-        """Stop the run of a response if another process has ended it; do nothing if there is no such run."""
-        self._leases.check_lease(response_id)
+    def handle_end(self, notice: EndNotice) -> None:
+        """Stop the run of a response that another process has ended; do nothing if there is no such run."""
+        if notice.is_signed:
+            self._runs.stop(notice.response_id)
+        else:
+            self._leases.check_lease(notice.response_id)
 
     async def take_last_batch(self, run: Run) -> Batch:
         """Wait until all earlier batches of an ending run are written; return its last batch.
