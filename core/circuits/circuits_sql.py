@@ -91,7 +91,7 @@ def close(connection: Connection, model: str) -> bool:
 
 
 def delete_old(connection: Connection, retention_s: float) -> None:
-    """Delete circuits with an `open_until` more than `retention_s` seconds ago, unless their probe is running.
+    """Delete the circuits whose `open_until` passed more than `retention_s` seconds ago and that have no running probe.
 
     If no probe was dispatched for so long, no response waits for the model, or the model is no longer configured.
     """

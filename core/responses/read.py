@@ -21,7 +21,7 @@ from core.wire.status import Status, is_terminal
 
 # A page ends with the entry that makes the page exceed this length, even if more entries were requested.
 MAX_PAGE_CHARACTERS = 32 * 1024 * 1024
-# Maximum number of polls per query. A limit is needed, because the result of a query contains the documents of all.
+# Maximum number of polls that share a query. The result contains the document of every poll, so it could become large.
 MAX_POLLS = 16
 
 ResponseKey = tuple[str, str]  # project ID and response ID

@@ -9,7 +9,7 @@ from core.runs.attempts import Batch
 
 
 class Announcer:
-    """Publishes committed batches in order; batches that arrive during a publication form the next publication.
+    """Publishes committed batches in order; those that arrive during a publication are published together after it.
 
     The backlog stays small even if Redis hangs: a publication blocks for at most one second, and then the bus drops all
     batches of the next second. Readers find unpublished events in Postgres.
