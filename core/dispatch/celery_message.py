@@ -13,15 +13,10 @@ from typing import Any
 import orjson
 from kombu import Exchange, Queue
 
-from core.dispatch.celery_app import KEY_PREFIX, RUN_RESPONSE, celery_app, queue_name
+from core.dispatch.celery_app import KEY_PREFIX, RUN_RESPONSE, celery_app
 from core.jsonio import JsonObject
 
 _EVENT_EXCHANGE = "celeryev"
-
-
-def queue_key(lane: str) -> str:
-    """Return the key of the Redis list that is the Celery queue of a lane."""
-    return KEY_PREFIX + queue_name(lane)
 
 
 def sent_channel(database: int) -> str:

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 import redis
 
-from core.dispatch.celery_app import RUN_RESPONSE, celery_app, lane_queue
-from core.dispatch.celery_message import queue_key
+from core.dispatch.celery_app import KEY_PREFIX, RUN_RESPONSE, celery_app, lane_queue, queue_name
 from core.dispatch.doorbell import Doorbell
 
 # Fields with a different value in every message.
@@ -48,7 +47,7 @@ def drop_unique_fields(value: Any) -> Any:
 def read_messages(valkey_url: str, pubsub: redis.client.PubSub) -> SentMessages:
     """Return the task in the queue of the lane `slow`, and the event published for the task."""
     with redis.Redis.from_url(valkey_url) as client:
-        task = client.rpop(queue_key("slow"))
+        task = client.rpop(KEY_PREFIX + queue_name("slow"))
     event = pubsub.get_message(timeout=5)
     assert task is not None and event is not None
     return SentMessages(decode_message(task), event["channel"].decode(), decode_message(event["data"]))
@@ -74,7 +73,7 @@ def test_messages_are_received_in_the_order_in_which_they_were_enqueued(valkey_u
     doorbell.close()
 
     with redis.Redis.from_url(valkey_url) as client:
-        response_ids = [decode_message(client.rpop(queue_key("slow")))["headers"]["id"] for _ in range(3)]
+        response_ids = [decode_message(client.rpop(KEY_PREFIX + queue_name("slow")))["headers"]["id"] for _ in range(3)]
     assert response_ids == ["resp_1", "resp_2", "resp_3"]
 
 
@@ -85,5 +84,5 @@ def test_a_response_is_enqueued_immediately_after_redis_closed_all_connections(v
         client.client_kill_filter(_type="normal", skipme=True)
 
         assert doorbell.enqueue(["resp_2"], "slow") == []
-        assert client.llen(queue_key("slow")) == 2
+        assert client.llen(KEY_PREFIX + queue_name("slow")) == 2
     doorbell.close()

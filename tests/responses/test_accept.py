@@ -7,7 +7,7 @@ import redis
 from core import errors, ids
 from core.bootstrap import Core
 from core.config.tiers import Tier
-from core.dispatch.celery_message import queue_key
+from core.dispatch.celery_app import KEY_PREFIX, queue_name
 from core.quota.admission import Reservation
 from core.quota.tier_request import TierRequest
 from core.responses.create import _PendingCreate
@@ -54,7 +54,7 @@ def test_concurrent_creates_dispatch_one_response_per_free_slot(core: Core, sett
     assert len(dispatched_ids) == 5
     assert dispatched_ids <= set(response_ids)
     with redis.Redis.from_url(settings.redis_url.get_secret_value()) as valkey:
-        assert valkey.llen(queue_key("default")) == 5
+        assert valkey.llen(KEY_PREFIX + queue_name("default")) == 5
     for response_id in dispatched_ids:
         claim(core, response_id)
 

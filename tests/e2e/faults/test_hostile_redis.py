@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import redis
 
-from core.dispatch.celery_app import RUN_RESPONSE, celery_app
-from core.dispatch.celery_message import MessageTemplate, queue_key
+from core.dispatch.celery_app import KEY_PREFIX, RUN_RESPONSE, celery_app, queue_name
+from core.dispatch.celery_message import MessageTemplate
 from tests.harness.stack import Stack
 from tests.harness.waiting import until, wait_for_end
 from tests.model_server import ModelServer
@@ -51,11 +51,13 @@ def test_poison_messages_are_dropped_and_the_worker_continues(shared_stack: Stac
     pid = shared_stack.children["worker"].pid
     with redis.Redis.from_url(shared_stack.valkey.url) as valkey, shared_stack.client() as client:
         for message in POISON_MESSAGES.values():
-            valkey.lpush(queue_key("default"), message if isinstance(message, bytes) else json.dumps(message))
+            valkey.lpush(
+                KEY_PREFIX + queue_name("default"), message if isinstance(message, bytes) else json.dumps(message)
+            )
         response = client.responses.create(model="scripted", input=models.script(tokens=3), background=True)
 
         assert wait_for_end(client, response.id).status == "completed"
-        until(lambda: valkey.llen(queue_key("default")) == 0)
+        until(lambda: valkey.llen(KEY_PREFIX + queue_name("default")) == 0)
 
     assert shared_stack.children["worker"].pid == pid
     assert shared_stack.children["worker"].ended() is None
@@ -94,7 +96,7 @@ def test_a_queue_of_the_wrong_type_is_replaced(shared_stack: Stack, models: Mode
             channel.decode().replace("backburner:stop:", "backburner:worker.")
             for channel in valkey.pubsub_channels("backburner:stop:*")
         }
-        for key in {queue_key("default"), *worker_queues}:
+        for key in {KEY_PREFIX + queue_name("default"), *worker_queues}:
             valkey.delete(key)
             WRONG_TYPES[type_name](valkey, key)
         response = client.responses.create(model="scripted", input=models.script(tokens=3), background=True)
